@@ -1,0 +1,42 @@
+# `make lab` opens the notebooks and `make test` checks everything; both first install what is missing into .venv.
+# Paths are relative, so the checkout may lie in a folder with a space in its name.
+
+PYTHON3  ?= python3
+NOTEBOOK ?= notebooks/02_normkd_training.ipynb
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+# Shell commands of the notebooks (`!normkd presets`) must find the environment too.
+RUN    := PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)"
+
+.PHONY: help setup lab test notebooks lint clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP)  ## install everything into .venv; the other targets do so when they need it
+
+lab: $(STAMP)  ## open JupyterLab on the NormKD notebook (NOTEBOOK=..., LAB_ARGS=...)
+	@$(RUN) -m jupyterlab --ip=127.0.0.1 --log-level=WARN \
+	  $$([ "$$(id -u)" != 0 ] || echo --allow-root) \
+	  $$([ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser) \
+	  --LabApp.default_url="/lab/tree/$(NOTEBOOK)" $(LAB_ARGS)
+
+test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs (PYTEST_ARGS=...)
+	@$(RUN) -m pytest --nbval tests notebooks $(PYTEST_ARGS)
+
+notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
+	@$(RUN) scripts/build_notebooks.py $(ONLY)
+
+lint: $(STAMP)  ## style: ruff's rules and its formatting
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+
+clean:  ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist normkd_explore.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v "$(PYTHON3)" >/dev/null || { echo "setup: $(PYTHON3) is missing: install Python 3.11 or newer"; exit 1; }
+	@"$(PYTHON3)" scripts/setup_env.py

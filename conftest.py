@@ -1,0 +1,15 @@
+"""Settings for every test run: `pytest`, `pytest --nbval notebooks/`, from any folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let notebook kernels and subprocesses find the package, and nbval its patterns, wherever pytest is called."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    if hasattr(config.option, "nbval_sanitize_with"):  # absent where nbval is not installed
+        config.option.nbval_sanitize_with = str(ROOT / "notebooks" / "sanitize.cfg")

@@ -1,0 +1,260 @@
+"""The `normkd` command: train, compare, evaluate and report from a shell.
+
+Heavy imports wait inside the commands, so that `normkd --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Knowledge distillation with a temperature for every sample: train, compare, evaluate, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Preset = Annotated[str, typer.Argument(help="DATASET/TEACHER-STUDENT, see `normkd presets`.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data; milestones move along.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of weights, order and views.", min=0)]
+Out = Annotated[Path | None, typer.Option(help="Run folder; default runs/DATASET/TEACHER-STUDENT/METHOD-seedN.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in that folder exactly where it stopped.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Weights = Annotated[Path | None, typer.Option(help="The teacher's checkpoint file or run folder.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images of one step.", min=1)]
+LearningRate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
+Protocol = Annotated[str, typer.Option(help="holdout: choose on held-out images; paper: test after each epoch.")]
+Precision = Annotated[
+    str, typer.Option(help="32-true, bf16-mixed or 16-mixed; auto is bf16-mixed for ImageNet on a GPU.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Side of the images in pixels; default: the data set's own.", min=8)
+]
+Workers = Annotated[int | None, typer.Option(help="Processes that decode streamed images.", min=0)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A loss argument, e.g. --set t_norm=1.5; may be repeated.")
+]
+CeWeight = Annotated[float | None, typer.Option(help="Weight of the cross-entropy.")]
+KdWeight = Annotated[float | None, typer.Option(help="Weight of the distillation term.")]
+
+
+@app.command()
+def train(
+    preset: Preset = "glyphs/resnet20-resnet8",
+    method: Annotated[str, typer.Option(help="ce, kd, normkd, dkd, normdkd, lskd ...")] = "normkd",
+    data_root: DataRoot = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    out: Out = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    teacher_weights: Weights = None,
+    set_: Set = None,
+    ce_weight: CeWeight = None,
+    kd_weight: KdWeight = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    protocol: Protocol = "holdout",
+    precision: Precision = "auto",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+) -> None:
+    """Train the student of PRESET with a distillation method."""
+    from normkd_explore.training import Where, get_preset
+    from normkd_explore.training import train as run
+
+    recipe = get_preset(preset, method, seed)
+    recipe = replace(recipe, settings=_settings(recipe.settings, set_, ce_weight, kd_weight))
+    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)
+    _announce(recipe, teacher_weights)
+    where = Where(data_root, teacher_weights, device, workers)
+    _show(run(recipe, out, where, resume))
+
+
+@app.command()
+def teacher(
+    preset: Preset = "glyphs/resnet20-resnet8",
+    data_root: DataRoot = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    out: Out = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    protocol: Protocol = "holdout",
+    precision: Precision = "auto",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+) -> None:
+    """Train the teacher of PRESET with cross-entropy, where `normkd train` will find it."""
+    from normkd_explore.training import Where, teacher_recipe
+    from normkd_explore.training import train as run
+    from normkd_explore.training.session import teacher_folder
+
+    recipe = teacher_recipe(preset, seed)
+    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)
+    where = Where(data_root, None, device, workers)
+    _show(run(recipe, out or teacher_folder(recipe, where), where, resume))
+
+
+@app.command()
+def compare(
+    preset: Preset = "glyphs/resnet20-resnet8",
+    methods: Annotated[str, typer.Option(help="Names separated by commas.")] = "ce,kd,normkd",
+    seeds: Annotated[int, typer.Option(help="How many paired seeds, from 0 on.", min=1)] = 3,
+    data_root: DataRoot = None,
+    epochs: Epochs = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/DATASET/TEACHER-STUDENT.")] = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    teacher_weights: Weights = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    protocol: Protocol = "holdout",
+    precision: Precision = "auto",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+) -> None:
+    """Train one student per method and seed on the same batches, and compare them in pairs."""
+    from normkd_explore.training import Where, get_preset
+    from normkd_explore.training import compare as run
+    from normkd_explore.training.report import format_report
+
+    where = Where(data_root, teacher_weights, device, workers)
+    summaries: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        recipes = [get_preset(preset, name.strip(), seed) for name in methods.split(",")]
+        recipes = [_adjust(r, epochs, batch_size, lr, protocol, precision, image_size, device) for r in recipes]
+        outs = [out / f"{r.method}-seed{seed}" if out else None for r in recipes]
+        summaries += run(recipes, outs, where, resume)
+    typer.echo(format_report(summaries))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, or a checkpoint file together with --model and --dataset.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Model of a checkpoint file.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="glyphs, cifar10, cifar100, imagenet or imagefolder.")] = None,
+    data_root: DataRoot = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    device: Device = "auto",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+) -> None:
+    """Measure loss, top-1 and top-5 of a trained model."""
+    from normkd_explore.training.measure import measure
+
+    result = measure(run, model, dataset, data_root, split, device, image_size, workers)
+    top5 = f", top-5 {100 * result['top5']:.2f} %" if "top5" in result else ""
+    name = f"{result['model']} on {result['dataset']} {split}"
+    typer.echo(f"{name}: top-1 {100 * result['top1']:.2f} %{top5}, loss {result['loss']:.4f}, n = {result['n']:,}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+) -> None:
+    """Tabulate finished runs: last epoch, best epoch, mean, std, n and paired differences."""
+    from normkd_explore.training.report import collect, format_report
+
+    typer.echo(format_report(collect(runs)))
+
+
+@app.command()
+def presets(
+    method: Annotated[str, typer.Option(help="Show the settings of this method.")] = "normkd",
+) -> None:
+    """List the presets with the settings of a method, and say where each value was published."""
+    from normkd_explore.training.report import format_presets
+
+    typer.echo(format_presets(method))
+
+
+@app.command()
+def doctor(data_root: DataRoot = None) -> None:
+    """Print versions, devices, data found, and what would run."""
+    from normkd_explore.training.doctor import diagnose
+
+    typer.echo(diagnose(data_root))
+
+
+def _settings(settings: Any, arguments: list[str] | None, ce_weight: float | None, kd_weight: float | None) -> Any:
+    changed = dict(settings.loss)
+    for text in arguments or []:
+        name, equals, value = text.partition("=")
+        if name not in changed or not equals:
+            raise ValueError(
+                f"--set: found {text!r}, wanted NAME=NUMBER with NAME one of {', '.join(changed) or 'none'}."
+            )
+        try:
+            changed[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--set {name}: found {value!r}, wanted a number.") from error
+    weights = {"ce_weight": ce_weight, "kd_weight": kd_weight}
+    weights = {name: value for name, value in weights.items() if value is not None}
+    if changed == settings.loss and not weights:
+        return settings
+    return replace(settings, loss=changed, **weights, published=False, source="changed on the command line")
+
+
+def _adjust(recipe: Any, epochs, batch_size, lr, protocol, precision, image_size, device) -> Any:
+    """The recipe with what the command line changed."""
+    import torch
+
+    recipe = recipe.with_epochs(epochs) if epochs else recipe
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    if precision == "auto":
+        precision = "bf16-mixed" if on_gpu and recipe.dataset == "imagenet" else "32-true"
+    changes = {"batch_size": batch_size, "lr": lr, "image_size": image_size}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return replace(recipe, protocol=protocol, precision=precision, **changes)
+
+
+def _announce(recipe: Any, weights: Path | None) -> None:
+    settings = recipe.settings
+    values = ", ".join(f"{name} {value:g}" for name, value in settings.loss.items()) or "no settings"
+    mark = "published" if settings.published else "NOT published for this pair"
+    typer.echo(
+        f"{recipe.preset}: {recipe.student} with {recipe.method} ({values}; CE x {settings.ce_weight:g}, "
+        f"KD x {settings.kd_weight:g}; {mark}: {settings.source})",
+        err=True,
+    )
+
+
+def _show(summary: dict[str, Any]) -> None:
+    test = summary["test"]
+    best = summary["best"]
+    top5 = f", top-5 {100 * test['top5']:.2f} %" if "top5" in test else ""
+    typer.echo(f"last epoch: test top-1 {100 * test['top1']:.2f} %{top5} (n = {test['n']:,})")
+    typer.echo(f"best epoch: {best['epoch']} with {100 * best['top1']:.2f} % on {summary['chosen_on']}")
+    typer.echo(f"{summary['train_seconds']:.0f} s of training, {summary['images_per_second']:,.0f} images/s")
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear line (NORMKD_DEBUG=1 shows where it arose)."""
+    from normkd_explore.training.interrupt import Interrupted
+
+    try:
+        app()
+    except Interrupted as stop:
+        again = shlex.join(["normkd", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"])
+        where = f"in epoch {stop.epoch + 1} after step {stop.step}" if stop.step else f"after epoch {stop.epoch}"
+        typer.echo(f"\nStopped {where}; nothing is lost. Continue with:\n  {again}", err=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("NORMKD_DEBUG"):
+            raise
+        typer.echo(f"normkd: {error}", err=True)
+        raise SystemExit(2) from None

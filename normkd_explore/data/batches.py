@@ -1,0 +1,172 @@
+"""Batches: which images a step sees, in which view, as a function of (seed, epoch, step) alone.
+
+A whole epoch's order and views are drawn at once from a generator of their own and then sliced. So a run that stops
+at any step can go on exactly where it was, and several processes agree on every batch without talking.
+
+Letters: N images of the split, B images of a batch (of this process), C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from normkd_explore.data.dataset import ArraySplit, Dataset
+from normkd_explore.data.views import Views
+
+
+class Batch(NamedTuple):
+    """One step's images. Teacher and student are shown the same ``images_BCHW``, hence the same view."""
+
+    images_BCHW: Tensor
+    """float32, normalised, channels_last."""
+    labels_B: Tensor
+    """int64 class positions."""
+    index_B: Tensor
+    """int64 positions of the images in their split."""
+    view_B: Tensor
+    """int64 view ids, see :class:`Views`; -1 where views cannot be counted."""
+
+
+class Batches(Protocol):
+    """Batches of one split, epoch by epoch."""
+
+    num_samples: int
+    """Images of one epoch, over all processes."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Give the batches of one epoch from ``start_step`` on."""
+
+
+class EpochPlan(NamedTuple):
+    """The order of an epoch and the view of each image, CPU tensors."""
+
+    order_N: Tensor
+    view_N: Tensor
+    """View of the image at the same place of ``order_N``."""
+
+
+def mixed_seed(*key: int) -> int:
+    """Mix integers into one 63-bit seed; keys that differ anywhere give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def plan_epoch(num_images: int, views: Views, augment: bool, seed: int, epoch: int) -> EpochPlan:
+    """Draw the order and views of an epoch: a uniform permutation and independent uniform views.
+
+    Without ``augment`` images come in order, each as it is.
+    """
+    if not augment:
+        return EpochPlan(torch.arange(num_images), torch.full((num_images,), views.identity))
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+    order_N = torch.randperm(num_images, generator=generator)
+    if not views.countable:
+        return EpochPlan(order_N, torch.full((num_images,), -1))
+    return EpochPlan(order_N, torch.randint(views.count, (num_images,), generator=generator))
+
+
+class Schedule(NamedTuple):
+    """How an epoch is cut into steps and shared between processes."""
+
+    num_images: int
+    num_used: int
+    """Images that an epoch shows, over all processes."""
+    batch_size: int
+    """Images of one step, over all processes."""
+    rank: int
+    world_size: int
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return -(-self.num_used // self.batch_size)
+
+    def share(self, values_N: Tensor, step: int) -> Tensor:
+        """Give this process's part of the values of one step: every ``world_size``-th, from ``rank`` on."""
+        stop = min((step + 1) * self.batch_size, self.num_used)
+        return values_N[step * self.batch_size + self.rank : stop : self.world_size]
+
+
+def make_schedule(
+    num_images: int, batch_size: int, rank: int, world_size: int, *, drop_last: bool, equal_shares: bool
+) -> Schedule:
+    """Check the numbers and give the schedule.
+
+    ``equal_shares`` leaves out up to ``world_size - 1`` images so that every process has as many in every step:
+    training averages gradients over processes and may not wait for one that has no image.
+
+    Raises:
+        ValueError: when the batch cannot be shared evenly, or an epoch would have no step.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, found {batch_size}")
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank must be in 0 .. world_size - 1, found rank {rank} with world_size {world_size}")
+    if batch_size % world_size:
+        raise ValueError(
+            f"batch_size counts the images of all processes: {batch_size} cannot be shared evenly by {world_size}; "
+            f"take {batch_size // world_size * world_size or world_size} or another multiple of {world_size}"
+        )
+    unit = batch_size if drop_last else world_size if equal_shares else 1
+    num_used = num_images - num_images % unit
+    if num_used == 0:
+        raise ValueError(
+            f"an epoch has no step: {num_images} images cannot fill one step of {unit} (batch_size {batch_size}, "
+            f"world_size {world_size}, drop_last {drop_last}); use a smaller batch"
+        )
+    return Schedule(num_images, num_used, batch_size, rank, world_size)
+
+
+def make_batches(
+    dataset: Dataset,
+    split: str,
+    batch_size: int,
+    *,
+    augment: bool,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    workers: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
+) -> Batches:
+    """Make the batches of a split.
+
+    Args:
+        dataset: as :func:`load_dataset` gives it.
+        split: "train", "val" or "test".
+        batch_size: images of a step over all processes; the last step of an epoch may have fewer.
+        augment: True shuffles and draws views; False gives every image once, in order, as it is.
+        seed: with the epoch, decides order and views.
+        device: where batches live.
+        workers: processes that read image files (None: one a core, at most 8); unused for images in memory.
+        rank, world_size: this process and the number of processes; together they see each global batch once. With
+            ``augment`` an epoch leaves out up to ``world_size - 1`` images so that shares are equal; without it, the
+            last step may give some processes fewer images, or none.
+        drop_last: leave out an incomplete last step.
+
+    Raises:
+        ValueError: for an unknown split or numbers that do not fit together.
+    """
+    from normkd_explore.data.resident import ResidentBatches
+    from normkd_explore.data.streaming import StreamingBatches
+
+    images = dataset.split(split)
+    schedule = make_schedule(len(images), batch_size, rank, world_size, drop_last=drop_last, equal_shares=augment)
+    device = torch.device(device)
+    if isinstance(images, ArraySplit):
+        return ResidentBatches(dataset, images, schedule, augment, seed, device)
+    return StreamingBatches(dataset, images, schedule, augment, seed, device, workers)
+
+
+def check_start(start_step: int, steps: int) -> None:
+    """Raise ValueError unless an epoch of ``steps`` steps can be started at ``start_step`` (``steps``: its end)."""
+    if not 0 <= start_step <= steps:
+        raise ValueError(f"start_step must be in 0 .. {steps}, found {start_step}")

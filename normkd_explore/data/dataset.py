@@ -1,0 +1,166 @@
+"""What a data set is: splits of images and labels, class names and the constants that normalise them.
+
+Letters: N images of a split, B images of a batch, H height, W width, C colour channels (always 3).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from normkd_explore.data.views import Views
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySplit:
+    """Images that fit in memory: ``images_NHWC`` uint8 and ``labels_N`` int64 (class positions)."""
+
+    images_NHWC: Tensor
+    labels_N: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images_NHWC, self.labels_N
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(
+                f"images_NHWC must be uint8 of shape (N, H, W, 3), found {images.dtype} of {tuple(images.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"labels_N must be int64 of shape ({len(images)},), found {labels.dtype} of {tuple(labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def image_size(self) -> int:
+        """Height (= width) in pixels."""
+        return self.images_NHWC.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class FileSplit:
+    """Images read from disk each time they are used, delivered as ``image_size`` x ``image_size`` pixels."""
+
+    folder: Path
+    names_N: np.ndarray
+    """File names below ``folder`` as bytes: one block of memory, which worker processes share instead of copying."""
+    labels_N: Tensor
+    image_size: int
+
+    def __len__(self) -> int:
+        return len(self.names_N)
+
+    def path(self, position: int) -> Path:
+        """Full path of one file."""
+        return self.folder / os.fsdecode(self.names_N[position])
+
+    @property
+    def paths(self) -> list[Path]:
+        """Full paths of all files."""
+        return [self.path(position) for position in range(len(self))]
+
+
+Split = ArraySplit | FileSplit
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training, validation and test images of one task.
+
+    ``val`` is for choosing (epoch, learning rate, temperature), ``test`` for the last number of a run. ``val`` is None
+    under ``protocol="paper"``, the practice of the published tables. ``mean`` and ``std`` are per colour channel in
+    units of 0..1. ``notes`` are facts a reader of a result should know, such as how a split was made.
+    """
+
+    name: str
+    train: Split
+    val: Split | None
+    test: Split
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    views: Views = field(default_factory=Views)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Height (= width) of every image in pixels."""
+        return self.train.image_size
+
+    def split(self, name: str) -> Split:
+        """Give the split called "train", "val" or "test".
+
+        Raises:
+            ValueError: for another name, or for "val" where the protocol keeps no validation images.
+        """
+        if name not in ("train", "val", "test"):
+            raise ValueError(f'split must be "train", "val" or "test", found {name!r}')
+        split = getattr(self, name)
+        if split is None:
+            raise ValueError(
+                f'{self.name} was loaded with protocol="paper", which has no "val" split; load it with '
+                'protocol="holdout" to choose on validation images, or evaluate on "test"'
+            )
+        return split
+
+    def describe(self) -> str:
+        """Say in one line what the data set holds."""
+        parts = [
+            f"{self.name}: {self.num_classes} classes, {self.image_size}x{self.image_size} pixels",
+            f"{len(self.train):,} train / {len(self.val) if self.val else 0:,} val / {len(self.test):,} test",
+            f"{self.views.count} views an image"
+            if self.views.countable
+            else "random resized crops, streamed from disk",
+        ]
+        return "; ".join([*parts, *self.notes])
+
+    def normalize(self, images_NHWC: Tensor) -> Tensor:
+        """Turn pixels into what a model reads: ``(pixel / 255 - mean) / std``.
+
+        Args:
+            images_NHWC: uint8 pixels (N, H, W, 3), as a split stores them.
+
+        Returns:
+            float32 (N, 3, H, W) on the same device, laid out channels_last.
+        """
+        if images_NHWC.dtype != torch.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[-1] != 3:
+            raise ValueError(
+                "normalize wants uint8 images of shape (N, H, W, 3), found "
+                f"{images_NHWC.dtype} of {tuple(images_NHWC.shape)}"
+            )
+        images_NHWC = images_NHWC.contiguous()
+        N, H, W, C = images_NHWC.shape
+        scale_R, offset_R = row_constants(self.mean, self.std, W, images_NHWC.device)
+        pixels_NHR = images_NHWC.view(N, H, W * C).to(torch.float32)
+        return torch.addcmul(offset_R, pixels_NHR, scale_R).view(N, H, W, C).permute(0, 3, 1, 2)
+
+    def denormalize(self, images_BCHW: Tensor) -> Tensor:
+        """Turn a model's input back into uint8 pixels (B, H, W, 3), for looking at it: inverse of :meth:`normalize`."""
+        mean_C, std_C = images_BCHW.new_tensor(self.mean), images_BCHW.new_tensor(self.std)
+        pixels_BHWC = images_BCHW.permute(0, 2, 3, 1) * std_C + mean_C
+        return (pixels_BHWC * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def row_constants(mean, std, width: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Give scale and offset for one row of pixels, so that ``pixel * scale + offset = (pixel / 255 - mean) / std``.
+
+    They repeat the three channel values ``width`` times (shape R = W * C): arithmetic over a long contiguous row is
+    several times faster on a CPU than broadcasting over a last axis of 3.
+    """
+    mean_C, std_C = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
+    scale_C, offset_C = 1 / (255 * std_C), -mean_C / std_C
+    return tuple(v.to(torch.float32).repeat(width).to(device) for v in (scale_C, offset_C))

@@ -1,0 +1,175 @@
+"""Weights from a file into a network, with one clear error if they do not fit, and from network to file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .containers import CheckpointError, Part, read_state_dict
+from .identify import closest_model, counters_only, guess_model
+from .zoo import create_model
+
+LISTED = 5
+
+
+def load_checkpoint(
+    model_or_name: nn.Module | str,
+    path: str | Path,
+    *,
+    num_classes: int | None = None,
+    part: Part = "student",
+) -> nn.Module:
+    """Loads weights from a file into a network, on the device where it is; never runs code from the file.
+
+    Takes safetensors, torch.save files of state dicts, and the files of RepDistiller and mdistiller. Missing
+    batch counters of batch norm (very old files) are tolerated, any other difference is an error, and then
+    the network is left as it was.
+
+    Args:
+        model_or_name: a network, which is filled and returned, or a name for create_model.
+        path: the file.
+        num_classes: C of a network given by name; read from the file if None.
+        part: which network to take from the file of a whole distiller ("best", "latest" of mdistiller).
+
+    Returns:
+        The network; one created from a name is in training mode, as create_model leaves it.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        CheckpointError: damaged file, file that would run code, NaN or infinity in it, or tensors that do not
+            fit.
+        ValueError: unknown name; num_classes beside a network.
+    """
+    if not isinstance(model_or_name, str) and num_classes is not None:
+        raise ValueError("num_classes goes with a model name; a network that exists already has its classes")
+    state = read_state_dict(path, part)
+    _check_finite(state, path)
+    if isinstance(model_or_name, str):
+        model, label = _created(model_or_name, state, num_classes)
+    else:
+        model, label = model_or_name, type(_bare(model_or_name)).__name__
+    _fill(_bare(model), state, label, path)
+    return model
+
+
+def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a network's state dict as safetensors, under the plain names that load_checkpoint knows.
+
+    The file appears under its name only when complete and on the disk: a temporary file in the same folder,
+    fsync, rename. An interruption leaves the file of that name as it was.
+
+    Args:
+        model: network, also wrapped by torch.compile, DistributedDataParallel or Fabric.
+        path: where to; missing folders are made.
+        metadata: names and texts for the file's header.
+
+    Raises:
+        TypeError: metadata that is not text.
+    """
+    wrong = [key for key, value in (metadata or {}).items() if not (isinstance(key, str) and isinstance(value, str))]
+    if wrong:
+        raise TypeError(f"metadata must map text to text; convert the values of {wrong} with str()")
+    # Copies, because safetensors refuses tensors that share memory.
+    tensors = {
+        key.replace("_orig_mod.", ""): value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in _bare(model).state_dict().items()
+    }
+    _write_atomically(Path(path), safetensors.torch.save(tensors, metadata))
+
+
+def _created(name: str, state: Mapping[str, Tensor], num_classes: int | None) -> tuple[nn.Module, str]:
+    # Loading a teacher must not change the random numbers that its student starts from.
+    with torch.random.fork_rng(devices=[]):
+        model = create_model(name, num_classes or 100)
+        in_file = _other_classes(state, model.state_dict())
+        if num_classes is None and in_file is not None:
+            model = create_model(name, in_file)
+    return model, name
+
+
+def _other_classes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int | None:
+    """Number of classes of a file that differs from the network in the rows of its classifier, and only there."""
+    misshapen = [key for key in own if key in state and own[key].shape != state[key].shape]
+    rows = {len(state[key]) for key in misshapen if state[key].ndim}
+    same_but_rows = all(state[key].shape[1:] == own[key].shape[1:] for key in misshapen)
+    return rows.pop() if len(misshapen) <= 2 and len(rows) == 1 and same_but_rows else None
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """The network inside the wrappers of torch.compile, data parallelism and Fabric."""
+    while isinstance(inner := getattr(model, "_orig_mod", getattr(model, "module", None)), nn.Module):
+        model = inner
+    return model
+
+
+def _check_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds NaN or infinity in {_some(broken)}: weights of a run that diverged, or a damaged "
+            "file. Take an earlier checkpoint of that run."
+        )
+
+
+def _fill(model: nn.Module, state: dict[str, Tensor], label: str, path: str | Path) -> None:
+    own = model.state_dict()
+    missing = [key for key in own if key not in state and not counters_only({key})]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or unexpected or misshapen:
+        groups = {
+            "of another shape": [_shapes(key, state, own) for key in misshapen],
+            "missing from the file": missing,
+            "unknown to the network": unexpected,
+        }
+        listed = "\n  ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in groups.items() if keys)
+        hint = _hint(state, own, bool(missing or unexpected))
+        raise CheckpointError(f"the tensors of {path} do not fit {label}:\n  {listed}\n{hint}")
+    model.load_state_dict({**own, **state})
+
+
+def _some(items: list[str]) -> str:
+    more = len(items) - LISTED
+    return ", ".join(items[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shapes(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    return f"{key} {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the network"
+
+
+def _hint(state: Mapping[str, Tensor], own: Mapping[str, Tensor], other_names: bool) -> str:
+    classes = _other_classes(state, own)
+    if classes is not None and not other_names:
+        return f"The file looks like a {classes}-class classifier: create the network with num_classes={classes}."
+    if guess := guess_model(state):
+        return f"These tensors are those of {guess[0]!r} with num_classes={guess[1]}."
+    if close := closest_model(state):
+        return f"The closest network of the zoo is {close!r}."
+    return "No network of list_models() has such tensors: the file belongs to another architecture."
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut; Windows has no such call."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,155 @@
+"""Temperature policies: how softly to read the student's and the teacher's logits, sample by sample.
+
+A policy maps both logit tensors to a `Softening`: the divisor of each row for student and teacher, and the
+weight of the sample's divergence. Policies know nothing of divergences, so every policy works with every
+divergence.
+
+Legend: B batch, C classes; `_s` student, `_t` teacher.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from normkd_explore.checks import check_non_negative, check_positive
+
+
+class Softening(NamedTuple):
+    """What a policy decides for a batch; every field has shape (B, 1)."""
+
+    T_s: Tensor
+    """Divisor of the student's logits."""
+    T_t: Tensor
+    """Divisor of the teacher's logits."""
+    weight: Tensor
+    """Factor of the sample's divergence."""
+
+
+class TemperaturePolicy(Protocol):
+    """Anything that turns two logit tensors (B, C) into a `Softening`; an `nn.Module` if it learns."""
+
+    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening: ...
+
+    def describe(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One temperature for every sample of both networks, as in classic distillation.
+
+        T_s = T_t = T,   weight = T²
+
+    The factor T² keeps the gradient's size when T changes. Source: Hinton, Vinyals, Dean, arXiv 1503.02531.
+
+    Raises:
+        TypeError, ValueError: `temperature` is not a finite number above 0.
+    """
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature", check_positive("temperature", self.temperature))
+
+    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
+        T_B1 = torch.full_like(logits_s[:, :1], self.temperature)
+        return Softening(T_B1, T_B1, T_B1.square())
+
+    def describe(self) -> str:
+        """One sentence with the formula."""
+        T = self.temperature
+        return f"Every sample has the temperature T = {T:g}, and its divergence counts T² = {T * T:g} times."
+
+
+StdWeight = Literal["teacher", "constant"]
+
+
+@dataclass(frozen=True)
+class Std:
+    """A temperature for every sample: proportional to the standard deviation of its logits.
+
+        T_s = T_norm · (std(z_s) + eps),   T_t = T_norm · (std(z_t) + eps)
+        weight = T_t² ("teacher", NormKD)   or   T_norm² ("constant", LSKD)
+
+    std is taken over the classes of one sample with divisor C - 1, and the student's is differentiated
+    through. Softmax ignores a shift, so dividing by std softens exactly like the z-score. A row whose logits
+    are all equal (up to rounding) has no spread to divide by: its std is taken as 1, a constant, in the
+    divisor, and as 0, the limit, in the weight. So a zero-initialised student gets a finite gradient, and
+    NormKD skips a teacher without an opinion.
+
+    Source: NormKD, Chi et al., arXiv 2308.00520; with eps = 1e-7 and the constant weight LSKD, Sun et al.,
+    CVPR 2024.
+
+    Raises:
+        TypeError, ValueError: `t_norm` is not above 0, `eps` is negative, or `weight` is another word.
+        ValueError: when called with fewer than 3 classes.
+    """
+
+    t_norm: float
+    weight: StdWeight = "teacher"
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "t_norm", check_positive("t_norm", self.t_norm))
+        object.__setattr__(self, "eps", check_non_negative("eps", self.eps))
+        if self.weight not in get_args(StdWeight):
+            raise ValueError(
+                f'weight is {self.weight!r}, wanted "teacher" (T_t², NormKD) or "constant" (T_norm², LSKD).'
+            )
+
+    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
+        _check_three_classes(logits_s)
+        std_s_B1, _ = row_std(logits_s)
+        std_t_B1, flat_t_B1 = row_std(logits_t)
+        T_t_B1 = self.t_norm * (std_t_B1 + self.eps)
+        if self.weight == "teacher":
+            weight_B1 = T_t_B1.square().masked_fill(flat_t_B1, 0.0)
+        else:
+            weight_B1 = torch.full_like(T_t_B1, self.t_norm**2)
+        return Softening(self.t_norm * (std_s_B1 + self.eps), T_t_B1, weight_B1)
+
+    def describe(self) -> str:
+        """One sentence with the formula."""
+        spread = "std(z)" if self.eps == 0 else f"(std(z) + {self.eps:g})"
+        times = "the square of the teacher's T" if self.weight == "teacher" else f"{self.t_norm**2:g}"
+        return (
+            f"Each sample has its own temperature T = {self.t_norm:g} · {spread}, the student's from its own "
+            f"logits and the teacher's from its own, and its divergence counts {times} times."
+        )
+
+
+def row_std(logits_BC: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample standard deviation of each row, and where a row is flat: its std is 1 there, without gradient.
+
+        std(z)² = Σ_c (z_c - mean(z))² / (C - 1)
+        flat:  max(z) - min(z) <= 8 · machine epsilon · max|z|,  or so small that the squares underflow
+
+    Args:
+        logits_BC: float32 or float64, shape (B, C).
+    Returns:
+        std (B, 1), and flat (B, 1) of dtype bool.
+    """
+    flat_B1 = _is_flat(logits_BC.detach())
+    # Replaced before std, not only after it: the backward pass of a masked 0/0 would still be NaN.
+    stand_in_C = torch.arange(logits_BC.shape[1], dtype=logits_BC.dtype, device=logits_BC.device)
+    std_B1 = torch.where(flat_B1, stand_in_C, logits_BC).std(dim=1, correction=1, keepdim=True)
+    return torch.where(flat_B1, torch.ones_like(std_B1), std_B1), flat_B1
+
+
+def _is_flat(logits_BC: Tensor) -> Tensor:
+    limits = torch.finfo(logits_BC.dtype)
+    low_B1, high_B1 = logits_BC.amin(dim=1, keepdim=True), logits_BC.amax(dim=1, keepdim=True)
+    rounding_B1 = 8 * limits.eps * torch.maximum(high_B1, -low_B1)
+    return high_B1 - low_B1 <= rounding_B1.clamp_min(limits.tiny**0.5 / limits.eps)
+
+
+def _check_three_classes(logits_s: Tensor) -> None:
+    classes = logits_s.shape[1]
+    if classes < 3:
+        raise ValueError(
+            f"logits_student has {classes} classes, wanted at least 3 for a temperature from the standard "
+            "deviation. The z-scores of two logits are always +0.707 and -0.707, so this loss is piecewise "
+            "constant and its gradient exactly zero even where student and teacher disagree. Use "
+            "KD(temperature=4.0) or another loss with a constant temperature."
+        )

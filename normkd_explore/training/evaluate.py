@@ -1,0 +1,44 @@
+"""Accuracy of a model on a split: every image counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normkd_explore.data import Batch
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
+    """Mean cross-entropy, top-1 and top-5 accuracy (fractions) and the number of images n.
+
+    top-5 is left out where there are five classes or fewer. The model is put in eval mode for the time and back.
+    """
+    was_training = model.training
+    model.eval()
+    sums: Tensor | None = None
+    for batch in batches:
+        measured = _batch_sums(model(batch.images_BCHW), batch.labels_B)
+        sums = measured if sums is None else sums + measured
+    model.train(was_training)
+    if sums is None:
+        raise ValueError("batches: found none, wanted at least one image to evaluate on.")
+    loss, top1, top5, classes, n = sums.tolist()
+    result = {"loss": loss / n, "top1": top1 / n, "top5": top5 / n, "n": round(n)}
+    if classes / n <= 5:
+        del result["top5"]
+    return result
+
+
+def _batch_sums(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    images, classes = logits_BC.shape
+    logits_BC = logits_BC.float()
+    best_BK = logits_BC.topk(min(5, classes), dim=-1).indices
+    hit_BK = best_BK == labels_B[:, None]
+    loss = F.cross_entropy(logits_BC, labels_B, reduction="sum")
+    counts = [hit_BK[:, 0].sum(), hit_BK.any(-1).sum()]
+    return torch.stack([loss, *counts, *loss.new_tensor([images * classes, images])])

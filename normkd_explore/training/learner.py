@@ -1,0 +1,162 @@
+"""One student in training: its model, optimiser and running totals, and the step that moves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from normkd_explore.data import Batch
+from normkd_explore.data.batches import mixed_seed
+from normkd_explore.training.objective import Loss, Objective
+from normkd_explore.training.recipe import Recipe
+from normkd_explore.training.schedule import learning_rate
+
+TOTALS = ("loss", "ce", "kd", "top1", "grad_norm", "images")
+
+
+class NonFiniteError(RuntimeError):
+    """The gradient became NaN or infinite; the weights are those before that step."""
+
+
+class Learner:
+    """A student, everything it needs to take one step, and everything that must be saved to go on exactly.
+
+    All sums stay on the device until `read_totals`, so that a GPU never waits for the host inside an epoch.
+    """
+
+    def __init__(self, recipe: Recipe, model: nn.Module, fabric: Fabric, steps_per_epoch: int) -> None:
+        self.recipe, self.fabric, self.steps_per_epoch = recipe, fabric, steps_per_epoch
+        self.objective = Objective(recipe.method, recipe.settings).to(fabric.device)
+        model = model.to(memory_format=torch.channels_last)  # several times faster convolutions on CPUs
+        parameters = [*model.parameters(), *self.objective.parameters()]
+        # The fused kernel skips the whole update where `found_inf` is 1, on the device and without asking the host.
+        optimizer = torch.optim.SGD(
+            parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.totals = torch.zeros(len(TOTALS), device=fabric.device)
+        self.first_bad_step = torch.full((), -1, dtype=torch.long, device=fabric.device)
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0  # spent training in the current epoch, interruptions not counted
+
+    @property
+    def module(self) -> nn.Module:
+        """The bare model, without Fabric's wrapper."""
+        return self.model.module
+
+    def step(self, batch: Batch, logits_t: Tensor | None, epoch: int, step: int) -> None:
+        """Forward, loss, backward, update. `epoch` and `step` (within the epoch) count from 0."""
+        # Randomness inside the model (dropout) depends on the position alone: resuming and lockstep stay exact.
+        torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step))
+        self._set_learning_rate(epoch * self.steps_per_epoch + step)
+        logits_s = self.model(batch.images_BCHW)
+        loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step)
+        self.fabric.backward(loss.total)
+        grad_norm = self._guard(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._count(loss, logits_s, batch.labels_B, grad_norm)
+
+    def _loss(self, logits_s: Tensor, logits_t: Tensor | None, labels_B: Tensor, epoch: int, step: int) -> Loss:
+        try:
+            return self.objective(logits_s, logits_t, labels_B, epoch + 1)
+        except ValueError:
+            # On a CPU the loss itself refuses NaN; say where in the training that was.
+            if not torch.isfinite(logits_s).all():
+                self.first_bad_step.fill_(step)
+                self.raise_if_bad(epoch)
+            raise
+
+    def _set_learning_rate(self, global_step: int) -> None:
+        r = self.recipe
+        lr = learning_rate(r.schedule, r.lr, global_step, self.steps_per_epoch, r.epochs, r.milestones)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    @torch.no_grad()
+    def _guard(self, step: int) -> Tensor:
+        """Measure the gradient and forbid this and every later update once it is not finite."""
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        bad = (self.first_bad_step < 0) & ~torch.isfinite(norm)
+        self.first_bad_step = torch.where(bad, step, self.first_bad_step)
+        self.optimizer.optimizer.found_inf = (self.first_bad_step >= 0).float()
+        return norm
+
+    @torch.no_grad()
+    def _count(self, loss: Loss, logits_s: Tensor, labels_B: Tensor, grad_norm: Tensor) -> None:
+        top1 = (logits_s.argmax(-1) == labels_B).float().mean()
+        means = [*loss, top1, grad_norm, torch.ones_like(top1)]
+        self.totals += torch.stack([mean.float() for mean in means]) * len(labels_B)
+
+    def read_totals(self) -> dict[str, float]:
+        """Means over the images seen since the last reset (the one place where the host waits for the device)."""
+        values = dict(zip(TOTALS, self.totals.tolist(), strict=True))
+        images = max(values["images"], 1.0)
+        return {name: value / images for name, value in values.items() if name != "images"}
+
+    def _load_momentum(self, saved: dict[int, dict[str, Any]]) -> None:
+        """Restore the optimiser's tensors in the memory layout of their parameters.
+
+        The fused kernel walks parameter, gradient and momentum as flat memory: a momentum in another layout than its
+        channels_last weight would be added to the wrong elements without any error.
+        """
+        optimizer = self.optimizer.optimizer
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, slot in saved.items():
+            for name, value in slot.items():
+                if isinstance(value, Tensor) and value.shape == parameters[index].shape:
+                    slot[name] = torch.empty_like(parameters[index], dtype=value.dtype).copy_(value)
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
+
+    def finish_epoch(self, epoch: int, measured: dict[str, Any]) -> dict[str, Any]:
+        """Append the epoch's record to `history` and start the sums of the next one."""
+        images = float(self.totals[-1])
+        record = {
+            "epoch": epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "kd_weight": self.objective.kd_weight(epoch + 1),
+            "train": self.read_totals(),
+            **measured,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(images / max(self.seconds, 1e-9), 1),
+        }
+        self.history.append(record)
+        self.totals.zero_()
+        self.seconds = 0.0
+        return record
+
+    def raise_if_bad(self, epoch: int) -> None:
+        """NonFiniteError if an update was refused; it says where, and what to try."""
+        step = int(self.first_bad_step)
+        if step >= 0:
+            lr = self.optimizer.param_groups[0]["lr"]
+            raise NonFiniteError(
+                f"{self.recipe.student} with {self.recipe.method}: the gradient was not finite in epoch {epoch + 1}, "
+                f"step {step} (learning rate {lr:.4g}). No weight was changed by that step or after it. Common causes: "
+                "a learning rate that is too high, a teacher with NaN or infinite logits, half precision that "
+                "overflowed. Try a lower --lr, or --precision 32-true."
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue exactly: weights, momentum, sums of the epoch, history."""
+        return {
+            "model": self.module.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.optimizer.state_dict()["state"],
+            "totals": self.totals,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` gave."""
+        self.module.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
+        self._load_momentum(state["optimizer"])
+        self.totals.copy_(state["totals"])
+        self.seconds = state["seconds"]
+        self.history = list(state["history"])

@@ -1,0 +1,135 @@
+"""The training loop, read top to bottom: one or several students, one teacher, one stream of batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from normkd_explore.data import Batch, Batches
+from normkd_explore.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from normkd_explore.training.evaluate import evaluate
+from normkd_explore.training.interrupt import Interrupted, StopRequest
+from normkd_explore.training.learner import Learner
+from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.teacher import Teacher
+
+CHECKPOINT_SECONDS = 600  # besides the end of every epoch: the most that a power cut may cost
+
+
+@dataclass
+class Run:
+    """A learner and the folder where it is kept (None: in memory only, as in a notebook)."""
+
+    name: str
+    learner: Learner
+    folder: RunFolder | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where training is: `step` of `steps` are done in `epoch` (from 0) of `epochs`, the last one with `images`."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    images: int
+
+
+Watcher = Callable[[Moment, list[Run]], None]
+
+
+def fit(
+    runs: list[Run],
+    train_batches: Batches,
+    eval_batches: Batches,
+    eval_name: str,
+    teacher: Teacher | None = None,
+    watch: Watcher = lambda moment, runs: None,
+    resume: bool = False,
+) -> None:
+    """Train all `runs` in lockstep to the end of their recipe; the teacher looks at each batch once for all of them.
+
+    Every student ends with the weights that it would have had alone, since nothing it uses depends on the others.
+    After each epoch the students are evaluated on `eval_batches`, recorded under `eval_name`, and saved. `watch` is
+    called after every step. Ctrl-C and SIGTERM end with `Interrupted` after the current step, with everything saved.
+    """
+    epochs, steps = runs[0].learner.recipe.epochs, len(train_batches)
+    first_epoch, first_step = _restore(runs) if resume else (0, 0)
+    with StopRequest() as stop, torch.random.fork_rng(_cuda_devices(runs)):
+        for epoch in range(first_epoch, epochs):
+            clock = time.perf_counter()
+            start = first_step if epoch == first_epoch else 0
+            for run in runs:
+                run.learner.model.train()
+            for step, batch in enumerate(train_batches.epoch(epoch, start), start):
+                _train_batch(runs, teacher, batch, epoch, step)
+                watch(Moment(epoch, epochs, step + 1, steps, len(batch.labels_B)), runs)
+                stopping = stop.requested and step + 1 < steps
+                if stopping or time.perf_counter() - clock > CHECKPOINT_SECONDS:
+                    clock = _save(runs, epoch, step + 1, clock)
+                if stopping:
+                    raise Interrupted(epoch, step + 1, runs[0].folder and runs[0].folder.path)
+
+            _finish_epoch(runs, eval_batches, eval_name, epoch, time.perf_counter() - clock)
+            _save(runs, epoch + 1, 0)
+            if stop.requested and epoch + 1 < epochs:
+                raise Interrupted(epoch + 1, 0, runs[0].folder and runs[0].folder.path)
+
+
+def _train_batch(runs: list[Run], teacher: Teacher | None, batch: Batch, epoch: int, step: int) -> None:
+    logits_t = teacher.logits(batch) if teacher else None
+    for run in runs:
+        run.learner.step(batch, logits_t, epoch, step)
+        # On a GPU this question would make the host wait, so there it is asked once an epoch.
+        if batch.labels_B.device.type == "cpu":
+            run.learner.raise_if_bad(epoch)
+
+
+def _finish_epoch(runs: list[Run], eval_batches: Batches, eval_name: str, epoch: int, seconds: float) -> None:
+    for run in runs:
+        run.learner.raise_if_bad(epoch)
+        run.learner.seconds += seconds
+        measured = evaluate(run.learner.model, eval_batches.epoch(0))
+        run.learner.finish_epoch(epoch, {eval_name: measured, "lockstep": len(runs)})
+        if run.folder:
+            run.folder.write_metrics(run.learner.history)
+
+
+def _save(runs: list[Run], epoch: int, step: int, clock: float | None = None) -> float:
+    """Write every run's state; returns the time from which the next stretch of training is counted."""
+    for run in runs:
+        run.learner.seconds += time.perf_counter() - clock if clock else 0.0
+        if run.folder:
+            save_checkpoint(run.folder.checkpoints, epoch, step, run.learner.state())
+    return time.perf_counter()
+
+
+def _restore(runs: list[Run]) -> tuple[int, int]:
+    """Load every run's newest checkpoint and return the position, which all must share."""
+    found = {run.name: run.folder and latest_checkpoint(run.folder.checkpoints) for run in runs}
+    positions = {(point.epoch, point.step) if point else (0, 0) for point in found.values()}
+    if len(positions) > 1:
+        places = ", ".join(f"{name} {_place(point)}" for name, point in found.items())
+        raise ValueError(
+            f"resume: found runs at different positions ({places}), wanted all at one. Resume each alone with "
+            "`normkd train --resume`."
+        )
+    for run in runs:
+        point = found[run.name]
+        if point:
+            run.learner.load_state(point.state)
+            run.folder.write_metrics(run.learner.history)
+    return positions.pop()
+
+
+def _place(point: Checkpoint | None) -> str:
+    return f"at epoch {point.epoch}, step {point.step}" if point else "at the start"
+
+
+def _cuda_devices(runs: list[Run]) -> list[int]:
+    device = runs[0].learner.fabric.device
+    return [device.index or 0] if device.type == "cuda" else []

@@ -1,0 +1,45 @@
+"""What a student minimises: cross-entropy on the labels plus a method's distillation term."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normkd_explore.methods import Settings, get_method
+
+
+class Loss(NamedTuple):
+    """The loss of one batch and its two parts before weighting; scalars."""
+
+    total: Tensor
+    ce: Tensor
+    kd: Tensor
+
+
+class Objective(nn.Module):
+    """total = ce_weight * CE(z_s, y) + min(epoch / warmup_epochs, 1) * kd_weight * L_KD(z_s, z_t, y).
+
+    Cross-entropy is a mean over the batch on the student's raw logits; L_KD is the method's own loss, a mean over the
+    batch as well. Both are computed in float32 at least. `epoch` counts from 1.
+    """
+
+    def __init__(self, method: str, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        entry = get_method(method)
+        self.distillation = entry.build(**settings.loss) if entry.needs_teacher else None
+
+    def forward(self, logits_s: Tensor, logits_t: Tensor | None, target: Tensor, epoch: int) -> Loss:
+        ce = F.cross_entropy(logits_s.float() if logits_s.dtype != torch.float64 else logits_s, target)
+        if self.distillation is None:
+            return Loss(self.settings.ce_weight * ce, ce, torch.zeros_like(ce))
+        kd = self.distillation(logits_s, logits_t, target)
+        return Loss(self.settings.ce_weight * ce + self.kd_weight(epoch) * kd, ce, kd)
+
+    def kd_weight(self, epoch: int) -> float:
+        """The weight of the distillation term in the given epoch (the first is 1)."""
+        warmup = self.settings.warmup_epochs
+        return self.settings.kd_weight * (min(epoch / warmup, 1.0) if warmup else 1.0)

@@ -1,0 +1,231 @@
+"""From a recipe to a finished run folder: data, teacher, student, loop, results."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from normkd_explore.data import Dataset, load_dataset, make_batches
+from normkd_explore.models import save_weights
+from normkd_explore.training.evaluate import evaluate
+from normkd_explore.training.files import write_json
+from normkd_explore.training.learner import Learner
+from normkd_explore.training.loop import Run, Watcher, fit
+from normkd_explore.training.progress import ProgressBar
+from normkd_explore.training.recipe import Recipe
+from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.teacher import Teacher, load_teacher, new_student
+
+DEFAULT_ROOT = Path("runs")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where things are on this machine: nothing here changes a run's numbers, so nothing here is in the recipe."""
+
+    data_root: Path | None = None
+    """Folder of the data set; None takes the default of `load_dataset`."""
+    teacher_weights: Path | None = None
+    """Checkpoint file or run folder of the teacher; None takes the shipped, torchvision's or the trained one."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    workers: int | None = None
+    """Processes that decode streamed images; None chooses by the number of cores."""
+
+
+def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
+    """Lightning Fabric for one device, or one process of many under torchrun."""
+    kind, _, index = device.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise ValueError(f"device: found {device!r}, wanted auto, cpu, cuda, cuda:N or mps.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
+        )
+    fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
+    """The data set of a recipe."""
+    options = dict(recipe.data_options)
+    if recipe.image_size:
+        options["image_size"] = recipe.image_size
+    return load_dataset(recipe.dataset, root=root, protocol=recipe.protocol, **options)
+
+
+def train(
+    recipe: Recipe,
+    out: Path | str | None = None,
+    where: Where = Where(),
+    resume: bool = False,
+    watch: Watcher | None = None,
+    dataset: Dataset | None = None,
+) -> dict[str, Any]:
+    """Train one student as `recipe` says into the run folder `out` and return its summary (see `summarise`).
+
+    Without `watch` a progress bar is shown. With `resume`, training continues from the newest checkpoint and ends with
+    the weights that an uninterrupted run would have given, to the last bit on a CPU.
+    """
+    return compare([recipe], [out], where, resume, watch, dataset)[0]
+
+
+def compare(
+    recipes: list[Recipe],
+    outs: list[Path | str | None] | None = None,
+    where: Where = Where(),
+    resume: bool = False,
+    watch: Watcher | None = None,
+    dataset: Dataset | None = None,
+) -> list[dict[str, Any]]:
+    """Train several students in lockstep on the same batches with one teacher, and return a summary for each.
+
+    The recipes may differ in method and settings alone; each student ends as it would have ended alone.
+    """
+    _check_lockstep(recipes)
+    lead = recipes[0]
+    folders = [
+        RunFolder(out or default_folder(recipe, where))
+        for recipe, out in zip(recipes, outs or [None] * len(recipes), strict=True)
+    ]
+    if resume and all(folder.finished for folder in folders):
+        return [folder.summary() for folder in folders]
+    fabric = make_fabric(where.device, lead.precision)
+    dataset = dataset or open_dataset(lead, where.data_root)
+    teacher = _open_teacher(recipes, dataset, where, fabric)
+    train_batches = make_batches(
+        dataset,
+        "train",
+        lead.batch_size,
+        augment=True,
+        seed=lead.seed,
+        device=fabric.device,
+        workers=where.workers,
+    )
+    for recipe, folder in zip(recipes, folders, strict=True):
+        folder.start(recipe, resume)
+    runs = [
+        Run(_label(recipe), _learner(recipe, dataset, fabric, len(train_batches)), folder)
+        for recipe, folder in zip(recipes, folders, strict=True)
+    ]
+    chosen = "val" if dataset.val is not None else "test"
+    bar = nullcontext(watch) if watch else ProgressBar(_title(recipes))
+    with bar as watcher:
+        fit(
+            runs,
+            train_batches,
+            _eval_batches(dataset, chosen, fabric, where),
+            chosen,
+            teacher,
+            watcher,
+            resume,
+        )
+    return [_finish(run, dataset, fabric, where) for run in runs]
+
+
+def _finish(run: Run, dataset: Dataset, fabric: Fabric, where: Where) -> dict[str, Any]:
+    """Measure the test split once, then write the weights and the summary."""
+    history = run.learner.history
+    test = history[-1].get("test") or evaluate(
+        run.learner.model, _eval_batches(dataset, "test", fabric, where).epoch(0)
+    )
+    recipe = run.learner.recipe
+    metadata = {
+        "model": recipe.student,
+        "dataset": dataset.name,
+        "num_classes": str(dataset.num_classes),
+        "method": recipe.method,
+    }
+    save_weights(run.learner.module, run.folder.student, metadata=metadata)
+    summary = summarise(run.learner, test)
+    write_json(run.folder.path / "summary.json", summary)
+    return summary
+
+
+def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
+    """The last epoch, the best epoch, and what they cost.
+
+    `test` is the last epoch's, the number to report. `best` was chosen by looking at `chosen_on`; where that is the
+    test split itself (protocol "paper"), it is the field's customary number and it is optimistic.
+    """
+    recipe, history = learner.recipe, learner.history
+    chosen_on = "val" if "val" in history[-1] else "test"
+    best = max(history, key=lambda record: record[chosen_on]["top1"])
+    seconds = sum(record["seconds"] for record in history)
+    return {
+        "preset": recipe.preset,
+        "method": recipe.method,
+        "student": recipe.student,
+        "teacher": recipe.teacher,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "test": test,
+        "last": {"epoch": history[-1]["epoch"], **history[-1][chosen_on]},
+        "best": {"epoch": best["epoch"], **best[chosen_on]},
+        "chosen_on": chosen_on,
+        "train_seconds": round(seconds, 1),
+        "images_per_second": round(sum(r["images_per_second"] * r["seconds"] for r in history) / max(seconds, 1e-9), 1),
+        "lockstep": history[-1]["lockstep"],
+    }
+
+
+def _check_lockstep(recipes: list[Recipe]) -> None:
+    free = {"preset", "student", "method", "settings", "teacher"}
+    for name, value in vars(recipes[0]).items():
+        for other in recipes[1:]:
+            if name not in free and getattr(other, name) != value:
+                raise ValueError(
+                    f"recipes: {name} is {value!r} and {getattr(other, name)!r}; in lockstep all must have the same."
+                )
+    if len({recipe.teacher for recipe in recipes} - {None}) > 1:
+        raise ValueError("recipes: found several teachers; students in lockstep share one.")
+
+
+def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric: Fabric) -> Teacher | None:
+    recipe = next((recipe for recipe in recipes if recipe.teacher), None)
+    if recipe is None:
+        return None
+    model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+    return Teacher(model, fabric)
+
+
+def _learner(recipe: Recipe, dataset: Dataset, fabric: Fabric, steps: int) -> Learner:
+    return Learner(recipe, new_student(recipe.student, dataset.num_classes, recipe.seed), fabric, steps)
+
+
+def _eval_batches(dataset: Dataset, split: str, fabric: Fabric, where: Where) -> Any:
+    return make_batches(dataset, split, 256, augment=False, device=fabric.device, workers=where.workers)
+
+
+def _label(recipe: Recipe) -> str:
+    return recipe.method
+
+
+def _title(recipes: list[Recipe]) -> str:
+    return f"{recipes[0].student} {'+'.join(recipe.method for recipe in recipes)}"
+
+
+def default_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
+    """runs/DATASET/TEACHER-STUDENT/METHOD-seedN; a user's own images are kept apart by the name of their folder."""
+    _, _, pair = recipe.preset.partition("/")
+    return root / _data_name(recipe, where) / pair / f"{recipe.method}-seed{recipe.seed}"
+
+
+def teacher_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
+    """runs/DATASET/teacher-NAME, where `normkd teacher` puts its result and `normkd train` looks for it."""
+    return root / _data_name(recipe, where) / f"teacher-{recipe.teacher or recipe.student}"
+
+
+def _data_name(recipe: Recipe, where: Where) -> str:
+    dataset, _, _ = recipe.preset.partition("/")
+    if dataset == "folder" and where.data_root:
+        return f"folder-{where.data_root.resolve().name}"
+    return dataset

@@ -1,0 +1,6 @@
+"""Explorers for Jupyter: drag, and every panel follows."""
+
+from normkd_explore.widgets.explore import explore
+from normkd_explore.widgets.softening import SofteningExplorer
+
+__all__ = ["SofteningExplorer", "explore"]

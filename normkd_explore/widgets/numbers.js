@@ -1,0 +1,49 @@
+// The numbers of one sample: one row a quantity, one column a method. LSKD shares NormKD's distributions
+// (up to its 1e-7) and differs in the weight, so here it has a column of its own.
+import { fixed, h, label } from "./dom.js";
+
+export const METHODS = { raw: "raw", kd: "KD", normkd: "NormKD", lskd: "LSKD" };
+
+const NEGLIGIBLE = 1e-6;
+
+// Small values in powers of ten; below a millionth only rounding and LSKD's 1e-7 are left.
+const digits = (n) => (value) => {
+  const size = Math.abs(value);
+  return size < 0.5 * 10 ** -n && size > NEGLIGIBLE ? value.toExponential(1).replaceAll("-", "−") : fixed(value, n);
+};
+
+const QUANTITIES = [
+  ["temperatureT", "temperature", "teacher", digits(3)],
+  ["temperatureS", "", "student", digits(3)],
+  ["entropyT", "entropy", "teacher", digits(3)],
+  ["entropyS", "", "student", digits(3)],
+  ["kl", "KL(t ‖ s)", "nats", digits(4)],
+  ["weight", "weight", "", digits(2)],
+  ["loss", "weight · KL", "", digits(4)],
+  ["gradientNorm", "‖gradient‖", "", digits(4)],
+  ["gradientAlongLogits", "gradient · zₛ", "", digits(4)],
+];
+
+const HINTS = {
+  entropyT: "in nats; log C is a uniform prediction",
+  gradientNorm: "length of d(weight · KL)/d(student logits)",
+  gradientAlongLogits: "0 means that the term does not set the scale of the student's logits",
+};
+
+export function createNumbers() {
+  const cells = [];
+  const body = QUANTITIES.map(([quantity, name, note, text]) => {
+    const row = Object.keys(METHODS).map((method) => {
+      const cell = label("td", { "data-value": `${method}.${quantity}` });
+      cells.push((results) => cell.show(text(results[method][quantity])));
+      return cell;
+    });
+    return h("tr", { title: HINTS[quantity], class: name ? "nk-first" : undefined },
+      h("th", { scope: "row" }, h("div", {}, name, h("small", {}, note))), ...row);
+  });
+  const root = h("table", { class: "nk-numbers" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }), ...Object.values(METHODS).map((title) =>
+      h("th", { scope: "col" }, title)))),
+    h("tbody", {}, ...body));
+  return { root, paint: (results) => cells.forEach((show) => show(results)) };
+}

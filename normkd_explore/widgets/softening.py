@@ -1,0 +1,171 @@
+"""The Softening Explorer: drag a temperature and see what it does to single samples.
+
+The browser holds the logits and computes every softmax itself, so a slider step repaints within a frame; the
+kernel hears of it when the slider is released.
+
+Legend: N samples, C classes; `_s` student, `_t` teacher.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anywidget
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import traitlets
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from normkd_explore.analysis.softening import methods_at, soften
+from normkd_explore.figures.softening import softening_figure
+from normkd_explore.widgets.bundle import FOLDER, join_modules
+from normkd_explore.widgets.sprite import make_sprite
+
+# Lowest value, highest value and step of each slider.
+LIMITS = {"T": (0.5, 20.0, 0.1), "T_norm": (0.1, 5.0, 0.05)}
+CHOICES = {
+    "sort": ("index", "std", "entropy", "correctness", "disagreement"),
+    "classes": ("top", "all"),
+    "show": ("probabilities", "gradients"),
+    "scale": ("fit", "same", "log"),
+}
+START: dict[str, Any] = {
+    "sample": 0,
+    "pinned": None,
+    "T": 4.0,
+    "T_norm": 2.0,
+    "sort": "index",
+    "classes": "top",
+    "show": "probabilities",
+    "scale": "fit",
+}
+MODULES = ("formulas", "dom", "scale", "samples", "strip", "rows", "spectrum", "numbers", "card", "histogram")
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+
+
+class SofteningExplorer(anywidget.AnyWidget):
+    """Raw, KD-, NormKD- and LSKD-softened predictions of single samples, teacher beside student.
+
+    Sliders set KD's T and NormKD's T_norm. A second sample can be pinned next to the first, which shows that no
+    single T serves both. Entropies and divergences are in nats; the standard deviation has divisor C - 1.
+
+    Args:
+        logits_t, logits_s: teacher's and student's logits, (N, C) with C >= 3; kept as float32.
+        images: uint8 pictures, (N, H, W, 3) or (N, H, W, 1).
+        labels: N class positions.
+        class_names: C names.
+        state: what to show first, see `state`; keys that are left out keep their defaults.
+    Raises:
+        TypeError, ValueError: an argument does not fit the others; the message names it.
+
+    Attributes:
+        state: dict with "sample" and "pinned" (positions; None for no second sample), "T", "T_norm", "sort" (index,
+            std, entropy, correctness, disagreement), "classes" (top, all), "show" (probabilities, gradients) and
+            "scale" (fit, same, log). Assign a dict with any of these keys to move the view.
+    """
+
+    _esm = join_modules(*MODULES, "softening")
+    _css = (FOLDER / "softening.css").read_text(encoding="utf-8")
+    _setup = traitlets.Dict().tag(sync=True)
+    _logits_t = traitlets.Bytes().tag(sync=True)
+    _logits_s = traitlets.Bytes().tag(sync=True)
+    _sprite = traitlets.Bytes().tag(sync=True)
+    state = traitlets.Dict(START).tag(sync=True)
+
+    def __init__(
+        self,
+        logits_t: ArrayLike | Tensor,
+        logits_s: ArrayLike | Tensor,
+        images: ArrayLike | Tensor,
+        labels: ArrayLike | Tensor,
+        class_names: Sequence[str],
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.logits_t_NC, self.logits_s_NC = _float32(logits_t), _float32(logits_s)
+        self.class_names = [str(name) for name in class_names]
+        labels_N = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+        sprite, columns = make_sprite(images)
+        self._check_parts(labels_N, len(images))
+        self.labels = [int(label) for label in labels_N]
+        setup = {"labels": self.labels, "class_names": self.class_names, "columns": columns, "limits": LIMITS}
+        super().__init__(
+            _setup=setup,
+            _logits_t=self.logits_t_NC.astype("<f4").tobytes(),
+            _logits_s=self.logits_s_NC.astype("<f4").tobytes(),
+            _sprite=sprite,
+        )
+        self.state = dict(state or {})
+
+    def _check_parts(self, labels_N: NDArray[Any], pictures: int) -> None:
+        # The policies check shapes, finite values and the number of classes, with messages that say what to do.
+        soften(self.logits_t_NC, self.logits_s_NC, methods_at()["normkd"])
+        samples, classes = self.logits_t_NC.shape
+        found = {"images": pictures, "labels": len(labels_N)}
+        for name, count in found.items():
+            if count != samples:
+                raise ValueError(f"{name} has {count} entries, wanted {samples}: one for each row of the logits.")
+        if len(self.class_names) != classes:
+            raise ValueError(
+                f"class_names has {len(self.class_names)} entries, wanted {classes}: one a column of logits."
+            )
+        if not np.issubdtype(labels_N.dtype, np.integer) or labels_N.min() < 0 or labels_N.max() >= classes:
+            raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}, found {labels_N!r}.")
+
+    @traitlets.validate("state")
+    def _complete_state(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        given = proposal["value"]
+        unknown = sorted(set(given) - set(START))
+        if unknown:
+            raise ValueError(f"state has no {', '.join(unknown)}; its keys are {', '.join(START)}.")
+        state = {**START, **self.state, **given}
+        return {key: self._check_value(key, state[key]) for key in START}
+
+    def _check_value(self, key: str, value: Any) -> Any:
+        if key in CHOICES:
+            if value not in CHOICES[key]:
+                raise ValueError(f'state["{key}"] is {value!r}, wanted one of {", ".join(CHOICES[key])}.')
+            return value
+        if key in LIMITS:
+            low, high, _ = LIMITS[key]
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise ValueError(f'state["{key}"] is {value!r}, wanted a number from {low} to {high}.')
+            return float(value)
+        if key == "pinned" and value is None:
+            return None
+        if not isinstance(value, int | np.integer) or not 0 <= value < len(self.labels):
+            raise ValueError(f'state["{key}"] is {value!r}, wanted a position from 0 to {len(self.labels) - 1}.')
+        return int(value)
+
+    def as_code(self) -> str:
+        """Give the line of Python that brings this view back."""
+        return f"explorer.state = {json.dumps(self.state).replace('null', 'None')}"
+
+    def preview(self) -> go.Figure:
+        """Draw the shown samples as a still figure, which is what a stored notebook keeps."""
+        letters = {"A": self.state["sample"], "B": self.state["pinned"]}
+        shown = {letter: n for letter, n in letters.items() if n is not None}
+        rows = list(shown.values())
+        policies = methods_at(self.state["T"], self.state["T_norm"])
+        softened = {
+            name: soften(self.logits_t_NC[rows], self.logits_s_NC[rows], policy) for name, policy in policies.items()
+        }
+        names = [f"{letter}: {self.class_names[self.labels[n]]}" for letter, n in shown.items()]
+        return softening_figure(softened, self.class_names, names)
+
+    def __repr__(self) -> str:
+        samples, classes = self.logits_t_NC.shape
+        return f"SofteningExplorer({samples} samples, {classes} classes)"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        # JupyterLab prefers the live widget; a stored notebook, and a test of it, has the figure.
+        still = {"text/plain": repr(self), PLOTLY_MIME: self.preview().to_plotly_json()}
+        return {**data, **still}, metadata
+
+
+def _float32(logits: ArrayLike | Tensor) -> NDArray[np.float32]:
+    if isinstance(logits, Tensor):
+        logits = logits.detach().to("cpu", torch.float32).numpy()
+    return np.array(logits, dtype=np.float32)
