@@ -24,9 +24,7 @@ def check_positive(name: str, value: Any) -> float:
     """
     number = _check_number(name, value)
     if number <= 0:
-        raise ValueError(
-            f"{name} is {value!r}, wanted a number above 0. Usual values lie between 0.5 and 10."
-        )
+        raise ValueError(f"{name} is {value!r}, wanted a number above 0. Usual values lie between 0.5 and 10.")
     return number
 
 
@@ -39,9 +37,7 @@ def check_non_negative(name: str, value: Any) -> float:
     """
     number = _check_number(name, value)
     if number < 0:
-        raise ValueError(
-            f"{name} is {value!r}, wanted 0 or more: a negative value would reward disagreement."
-        )
+        raise ValueError(f"{name} is {value!r}, wanted 0 or more: a negative value would reward disagreement.")
     return number
 
 
@@ -80,8 +76,7 @@ def _check_logits_shape(name: str, logits: Tensor) -> None:
             else f"Put the class axis last, then {name}.flatten(0, -2) makes every position a row."
         )
         raise ValueError(
-            f"{name} has shape {tuple(logits.shape)}, wanted (B, C): one row a sample, one column a class. "
-            f"{todo}"
+            f"{name} has shape {tuple(logits.shape)}, wanted (B, C): one row a sample, one column a class. {todo}"
         )
     if logits.shape[0] == 0:
         raise ValueError(
@@ -141,9 +136,7 @@ def check_target(target: Any, logits_student: Tensor, needed_by: str) -> None:
         raise TypeError(f"target is a {type(target).__name__}, wanted an int64 tensor of shape (B,).")
     _check_target_shape(target, batch, classes)
     if target.dtype != torch.int64:
-        raise TypeError(
-            f"target has dtype {target.dtype}, wanted torch.int64 class indices: use target.long()."
-        )
+        raise TypeError(f"target has dtype {target.dtype}, wanted torch.int64 class indices: use target.long().")
     _check_same_device("target", target, logits_student)
     if _may_read_values(target):
         _check_target_range(target, classes)
@@ -171,14 +164,11 @@ def _check_target_range(target_B: Tensor, classes: int) -> None:
     if low == -100:
         todo = "-100 usually marks samples to ignore: remove those rows from logits and target first."
     elif low < 0:
-        todo = (
-            "Negative labels often mark unlabelled samples: remove those rows from logits and target first."
-        )
+        todo = "Negative labels often mark unlabelled samples: remove those rows from logits and target first."
     elif low >= 1 and high == classes:
         todo = "The labels seem to start at 1: pass target - 1."
     raise ValueError(
-        f"target holds labels from {low} to {high}, wanted 0 to {classes - 1} for logits of {classes} "
-        f"classes. {todo}"
+        f"target holds labels from {low} to {high}, wanted 0 to {classes - 1} for logits of {classes} classes. {todo}"
     )
 
 

@@ -42,9 +42,7 @@ class DistillationLoss(nn.Module):
     def forward(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
         return self.per_sample(logits_student, logits_teacher, target).mean()
 
-    def per_sample(
-        self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None
-    ) -> Tensor:
+    def per_sample(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """The weighed divergence of each sample, (B,); its mean is the loss."""
         check_pair(logits_student, logits_teacher)
         if self.divergence.needs_target:

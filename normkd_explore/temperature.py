@@ -131,10 +131,9 @@ def row_std(logits_BC: Tensor) -> tuple[Tensor, Tensor]:
         std (B, 1), and flat (B, 1) of dtype bool.
     """
     flat_B1 = _is_flat(logits_BC.detach())
-    # Replaced before std, not only after it: the backward pass of a masked 0/0 would still be NaN.
-    stand_in_C = torch.arange(logits_BC.shape[1], dtype=logits_BC.dtype, device=logits_BC.device)
-    std_B1 = torch.where(flat_B1, stand_in_C, logits_BC).std(dim=1, correction=1, keepdim=True)
-    return torch.where(flat_B1, torch.ones_like(std_B1), std_B1), flat_B1
+    std_B1 = logits_BC.std(dim=1, correction=1, keepdim=True)
+    # torch's std passes back 0, not 0/0, through equal logits, so masking its result is enough.
+    return std_B1.masked_fill(flat_B1, 1.0), flat_B1
 
 
 def _is_flat(logits_BC: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from pathlib import Path
 import jupytext
 import kaleido
 import nbformat
+from choreographer.browsers.chromium import Chromium
 from jupytext.config import load_jupytext_config
-from kaleido.errors import ChromeNotFoundError
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
@@ -170,16 +170,15 @@ def main() -> None:
     for source in sources:
         if not source.exists():
             sys.exit(f"{source.relative_to(ROOT)} does not exist")
+    if not Chromium.find_browser(skip_local=False):
+        sys.exit("the pictures need a Chromium or Chrome: on Debian or Ubuntu run: apt install chromium")
     kaleido.start_sync_server(mathjax=False)
     try:
-        draw({"data": []})  # finds out at once whether there is a browser
         for source in sources:
             started = time.monotonic()
             target = build(source)
             size = target.stat().st_size / 1000
             print(f"{target.relative_to(ROOT)}  {size:.0f} kB  {time.monotonic() - started:.0f} s", flush=True)
-    except ChromeNotFoundError:
-        sys.exit("the pictures need a Chromium or Chrome: on Debian or Ubuntu run: apt install chromium")
     finally:
         kaleido.stop_sync_server()
 

@@ -1,10 +1,11 @@
-"""Fixtures that drive real JupyterLab in a real Chromium; import them into a test module by name.
+"""Fixtures that drive real JupyterLab in a real Chromium: `pytest_plugins = ["tests.browser"]` in a test module.
 
 Without Chromium the tests are skipped, except where the environment variable CI is set: there they fail.
 """
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -13,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -77,6 +79,17 @@ class Lab:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
+    @staticmethod
+    def run_cell(page, index: int) -> str:
+        """Run the notebook's cell `index` and give the text it prints."""
+        cell = page.locator(".jp-CodeCell").nth(index)
+        prompt = cell.locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        cell.locator(".jp-InputArea-editor").click()
+        page.keyboard.press("Control+Enter")
+        prompt.filter(has_text=re.compile(r"\[\d+\]")).filter(has_not_text=before).wait_for()
+        return cell.locator(".jp-OutputArea-output").inner_text().strip()
+
 
 def _environment(folder: Path) -> dict[str, str]:
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
@@ -121,12 +134,26 @@ def watch(page) -> list[str]:
     return errors
 
 
-@pytest.fixture
-def page(chromium) -> Iterator:
-    """A page of 1280 by 1000 pixels; the test fails if it reports any error."""
+@contextmanager
+def open_page(chromium) -> Iterator:
+    """Give an empty page of 1280 by 1000 pixels; any error it reported fails the test at the end."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
     tab = context.new_page()
     errors = watch(tab)
     yield tab
     context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(chromium) -> Iterator:
+    """A page for one test."""
+    with open_page(chromium) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def module_page(chromium) -> Iterator:
+    """One page for all tests of a module, where opening a notebook for each would take too long."""
+    with open_page(chromium) as tab:
+        yield tab

@@ -114,3 +114,16 @@ def test_normalize_names_what_it_found():
         ValueError, match=r"uint8 images of shape \(N, H, W, 3\), found torch.float32 of \(2, 3, 4, 4\)"
     ):
         dataset.normalize(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(2, 4, 5, 3, dtype=torch.uint8), torch.zeros(2, 4, 4, 3), torch.zeros(2, 3)]
+)
+def test_a_split_names_images_that_it_cannot_hold(images):
+    with pytest.raises(ValueError, match=r"uint8 of shape \(N, S, S, 3\), square and RGB, found torch"):
+        ArraySplit(images, torch.zeros(2, dtype=torch.int64))
+
+
+def test_a_split_names_labels_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"labels_N must be int64 of shape \(2,\), found torch.int64 of \(3,\)"):
+        ArraySplit(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))

@@ -6,10 +6,10 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from fake_cifar import pixels, python2_pickle, write_cifar10, write_cifar100
 
 from normkd_explore.data import cifar, load_dataset
 from normkd_explore.data.holdout import balanced_holdout
+from tests.fake_cifar import pixels, python2_pickle, write_cifar10, write_cifar100
 
 OFFLINE = {"download": False, "check_md5": False}
 
@@ -100,7 +100,7 @@ def test_missing_files_name_the_folder_and_what_to_put_there(tmp_path, download)
 
 
 def test_the_default_folder_is_in_the_cache(tmp_path):
-    with pytest.raises(FileNotFoundError, match="cache.datasets.cifar-10-batches-py"):
+    with pytest.raises(FileNotFoundError, match=r"cache.datasets.cifar-10-batches-py"):
         load_dataset("cifar10")
 
 
@@ -118,7 +118,7 @@ def test_a_download_is_used(tmp_path, monkeypatch):
 
 def test_files_with_another_md5_are_refused(tmp_path):
     folder = write_cifar100(tmp_path)
-    with pytest.raises(ValueError, match="its MD5 is .* the published one .*Delete it and get") as caught:
+    with pytest.raises(ValueError, match=r"its MD5 is .* the published one .*Delete it and get") as caught:
         load_dataset("cifar100", tmp_path, download=False)
     assert str(folder / "meta") in str(caught.value)
 
@@ -134,7 +134,7 @@ def test_truncated_files_are_named(tmp_path, share):
     file = write_cifar100(tmp_path) / "test"
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match="test is damaged or not a CIFAR file.*Delete it and get the data set again"):
+    with pytest.raises(ValueError, match=r"test is damaged or not a CIFAR file.*Delete it and get the data set again"):
         load_dataset("cifar100", tmp_path, **OFFLINE)
 
 
@@ -163,7 +163,7 @@ def test_files_of_the_wrong_size_or_kind_are_named(tmp_path, contents, fault):
 def test_a_truncated_archive_is_named(tmp_path):
     archive = pack(tmp_path, write_cifar100(tmp_path / "made"))
     archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(ValueError, match="cannot take .* out of .*tar.gz.*delete it and get it again"):
+    with pytest.raises(ValueError, match=r"cannot take .* out of .*tar.gz.*delete it and get it again"):
         load_dataset("cifar100", tmp_path, **OFFLINE)
 
 

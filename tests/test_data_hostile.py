@@ -6,10 +6,10 @@ import pickle
 import tarfile
 
 import pytest
-from fake_cifar import write_cifar100
 
 from normkd_explore.data import load_dataset
 from normkd_explore.data.safe_pickle import UnsafePickleError, read_pickle
+from tests.fake_cifar import write_cifar100
 
 OFFLINE = {"download": False, "check_md5": False}
 
@@ -42,7 +42,7 @@ def test_a_pickle_that_names_a_function_is_refused_before_it_runs(tmp_path, tric
     trace = tmp_path / "trace"
     folder = write_cifar100(tmp_path)
     (folder / "train").write_bytes(hostile_pickles(trace)[trick])
-    with pytest.raises(ValueError, match="train is damaged.*asks to run .*nothing of it was run"):
+    with pytest.raises(ValueError, match=r"train is damaged.*asks to run .*nothing of it was run"):
         load_dataset("cifar100", tmp_path, **OFFLINE)
     assert not trace.exists()
 
@@ -86,7 +86,7 @@ def archive_with(tmp_path, member, data=b"x", **fields):
 )
 def test_archives_cannot_write_elsewhere_or_make_links(tmp_path, member, fields):
     root = archive_with(tmp_path, member, **fields)
-    with pytest.raises(ValueError, match="cannot take .* out of"):
+    with pytest.raises(ValueError, match=r"cannot take .* out of"):
         load_dataset("cifar100", root, **OFFLINE)
     assert list((root / "cifar-100-python").iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]

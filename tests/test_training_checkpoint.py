@@ -93,7 +93,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage, text", DAMAGES.items(), ids=lambda item: getattr(item, "__name__", ""))
+@pytest.mark.parametrize("damage, text", list(DAMAGES.items()), ids=lambda item: getattr(item, "__name__", ""))
 def test_damage_is_named_and_the_checkpoint_before_is_taken(tmp_path, damage, text):
     save_checkpoint(tmp_path, 0, 1, STATE)
     newest = save_checkpoint(tmp_path, 0, 2, STATE)

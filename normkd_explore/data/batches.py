@@ -155,14 +155,16 @@ def make_batches(
     Raises:
         ValueError: for an unknown split or numbers that do not fit together.
     """
+    # Imported here because both build on this module, and streaming on torchvision, which takes seconds to import.
     from normkd_explore.data.resident import ResidentBatches
-    from normkd_explore.data.streaming import StreamingBatches
 
     images = dataset.split(split)
     schedule = make_schedule(len(images), batch_size, rank, world_size, drop_last=drop_last, equal_shares=augment)
     device = torch.device(device)
     if isinstance(images, ArraySplit):
         return ResidentBatches(dataset, images, schedule, augment, seed, device)
+    from normkd_explore.data.streaming import StreamingBatches
+
     return StreamingBatches(dataset, images, schedule, augment, seed, device, workers)
 
 

@@ -28,9 +28,11 @@ class ArraySplit:
 
     def __post_init__(self) -> None:
         images, labels = self.images_NHWC, self.labels_N
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        H, W, C = images.shape[1:] if images.ndim == 4 else (0, 0, 0)
+        if images.dtype != torch.uint8 or H != W or C != 3:
             raise ValueError(
-                f"images_NHWC must be uint8 of shape (N, H, W, 3), found {images.dtype} of {tuple(images.shape)}"
+                "images_NHWC must be uint8 of shape (N, S, S, 3), square and RGB, found "
+                f"{images.dtype} of {tuple(images.shape)}"
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ValueError(

@@ -32,6 +32,7 @@ class ResidentBatches:
         pad = self.views.pad if augment else 0
         images_NHWC = split.images_NHWC.to(device)
         self.windows_NSSHR = crop_windows(images_NHWC, pad)
+        self.columns_2R = row_columns(images_NHWC.shape[2]).to(device)
         self.scale_R, self.offset_R = row_constants(dataset.mean, dataset.std, split.image_size, device)
 
     @property
@@ -59,10 +60,10 @@ class ResidentBatches:
             dy_B = dx_B = flip_B = torch.zeros_like(index_B)
         pixels_BHR = self.windows_NSSHR[index_B, dy_B, dx_B]
         B, H, R = pixels_BHR.shape
-        pixels_BHWC = pixels_BHR.view(B, H, R // 3, 3)
         if self.augment and self.views.flip:
-            pixels_BHWC = torch.where(flip_B.bool().view(B, 1, 1, 1), pixels_BHWC.flip(2), pixels_BHWC)
-        values_BHR = torch.addcmul(self.offset_R, pixels_BHWC.reshape(B, H, R).to(torch.float32), self.scale_R)
+            columns_BHR = self.columns_2R[flip_B].unsqueeze(1).expand(B, H, R)
+            pixels_BHR = pixels_BHR.gather(2, columns_BHR)
+        values_BHR = torch.addcmul(self.offset_R, pixels_BHR.to(torch.float32), self.scale_R)
         images_BCHW = values_BHR.view(B, H, R // 3, 3).permute(0, 3, 1, 2)
         return Batch(images_BCHW, self.labels_N[index_B], index_B, view_B)
 
@@ -75,3 +76,9 @@ def crop_windows(images_NHWC: Tensor, pad: int) -> Tensor:
     image = row * (H + 2 * pad)
     side = 2 * pad + 1
     return padded.as_strided((N, side, side, H, W * C), (image, row, C, row, 1))
+
+
+def row_columns(width: int) -> Tensor:
+    """Give where each value of a row comes from: row 0 as it is, row 1 mirrored with the colours in order (2, R)."""
+    columns_WC = torch.arange(width * 3).view(width, 3)
+    return torch.stack([columns_WC, columns_WC.flip(0)]).view(2, width * 3)

@@ -51,6 +51,7 @@ class StreamingBatches:
             batch_sampler=self._plan,
             num_workers=workers,
             collate_fn=torch.stack,
+            generator=torch.Generator(),  # else every epoch would draw from torch's global generator
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
         )

@@ -9,7 +9,7 @@ from .checkpoint import load_checkpoint, save_weights
 from .containers import CheckpointError, read_state_dict
 from .features import Features
 from .identify import guess_model
-from .imagenet import pretrained_imagenet
+from .pretrained import pretrained_imagenet
 from .zoo import ModelFacts, create_model, describe_model, list_models
 
 __all__ = [

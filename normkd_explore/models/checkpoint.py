@@ -13,6 +13,7 @@ from .identify import closest_model, counters_only, guess_model
 from .zoo import create_model
 
 LISTED = 5
+DEFAULT_CLASSES = 100
 
 
 def load_checkpoint(
@@ -83,11 +84,18 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
 def _created(name: str, state: Mapping[str, Tensor], num_classes: int | None) -> tuple[nn.Module, str]:
     # Loading a teacher must not change the random numbers that its student starts from.
     with torch.random.fork_rng(devices=[]):
-        model = create_model(name, num_classes or 100)
-        in_file = _other_classes(state, model.state_dict())
-        if num_classes is None and in_file is not None:
-            model = create_model(name, in_file)
+        model = create_model(name, DEFAULT_CLASSES if num_classes is None else num_classes)
+        if num_classes is None:
+            in_file = _classes_in_file(state, model.state_dict())
+            model = model if in_file == DEFAULT_CLASSES else create_model(name, in_file)
     return model, name
+
+
+def _classes_in_file(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
+    """Rows that the file has where a network of DEFAULT_CLASSES classes has that many; the default if unclear."""
+    heads = [key for key in own if key in state and own[key].ndim and len(own[key]) == DEFAULT_CLASSES]
+    rows = {len(state[key]) for key in heads if state[key].ndim and state[key].shape[1:] == own[key].shape[1:]}
+    return rows.pop() if len(rows) == 1 and min(rows) > 1 else DEFAULT_CLASSES
 
 
 def _other_classes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int | None:

@@ -104,8 +104,8 @@ def _load_pickled(path: Path, head: bytes) -> Any:
         raise CheckpointError(_archive(path))
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN_CLASSES):
-            # Files of a later pickle protocol load as well, or are refused like any other.
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            # What torch remarks about unusual pickles and sparse tensors is decided here, by result or refusal.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     # A damaged pickle can fail with nearly any exception.
     except Exception as error:

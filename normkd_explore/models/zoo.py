@@ -11,10 +11,8 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from . import imagenet, resnetv2
-from .imagenet import ImageNetResNet
+from . import resnetv2
 from .mobilenetv1 import MobileNetV1
 from .mobilenetv2 import MobileNetV2
 from .resnet import FOUR_TIMES, NARROW, ResNet
@@ -25,6 +23,14 @@ from .timm_models import PREFIX as TIMM_PREFIX
 from .timm_models import create_timm_model
 from .vgg import VGG
 from .wrn import WideResNet
+
+
+def _imagenet_resnet(block: str, blocks: tuple[int, int, int, int], num_classes: int) -> nn.Module:
+    # Imported here because torchvision takes seconds to import.
+    from . import imagenet
+
+    return imagenet.ImageNetResNet(getattr(imagenet, block), blocks, num_classes)
+
 
 _CIFAR: dict[str, Callable[..., nn.Module]] = {
     "resnet8": partial(ResNet, 8, NARROW),
@@ -52,9 +58,9 @@ _CIFAR: dict[str, Callable[..., nn.Module]] = {
     "ShuffleV2": ShuffleNetV2,
 }
 _IMAGENET: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": partial(ImageNetResNet, imagenet.BasicBlock, (2, 2, 2, 2)),
-    "resnet34": partial(ImageNetResNet, imagenet.BasicBlock, (3, 4, 6, 3)),
-    "resnet50": partial(ImageNetResNet, imagenet.Bottleneck, (3, 4, 6, 3)),
+    "resnet18": partial(_imagenet_resnet, "BasicBlock", (2, 2, 2, 2)),
+    "resnet34": partial(_imagenet_resnet, "BasicBlock", (3, 4, 6, 3)),
+    "resnet50": partial(_imagenet_resnet, "Bottleneck", (3, 4, 6, 3)),
     "mobilenetv1": MobileNetV1,
 }
 _BUILDERS = _CIFAR | _IMAGENET
@@ -150,6 +156,9 @@ def describe_model(name: str, num_classes: int = 100, image_size: int | None = N
     Raises:
         ValueError, TypeError, ModuleNotFoundError: as create_model.
     """
+    # Imported here because it loads torch's compiler, which takes seconds.
+    from torch.utils.flop_counter import FlopCounterMode
+
     if image_size is None:
         image_size = 32 if name in _CIFAR else 224
     with torch.device("meta"), torch.no_grad():

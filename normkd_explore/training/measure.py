@@ -29,9 +29,9 @@ def measure(
 
     A checkpoint file needs `model` and `dataset`. A ValueError says which one is missing.
     """
-    fabric = make_fabric(device)
+    fabric, weights = make_fabric(device), weights_file(run)
     name, data = _subject(run, model, dataset, data_root, image_size)
-    network = load_checkpoint(name, weights_file(run), num_classes=data.num_classes)
+    network = load_checkpoint(name, weights, num_classes=data.num_classes)
     network = network.to(fabric.device, memory_format=torch.channels_last)
     batches = make_batches(data, split, 256, augment=False, device=fabric.device, workers=workers)
     return {"model": name, "dataset": data.name, **evaluate(network, batches.epoch(0))}

@@ -23,7 +23,7 @@ from normkd_explore.training.checkpoint import list_checkpoints
 from normkd_explore.training.files import write_json, write_text
 from normkd_explore.training.recipe import Recipe
 
-PACKAGES = ("torch", "torchvision", "lightning", "numpy", "safetensors", "timm")
+PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "safetensors", "timm")
 
 
 class RunFolder:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from normkd_explore.data import Dataset, load_dataset, make_batches
 from normkd_explore.models import save_weights

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from normkd_explore.data import Batch, Dataset

@@ -1,6 +1,7 @@
 """Explorers for Jupyter: drag, and every panel follows."""
 
 from normkd_explore.widgets.explore import explore
+from normkd_explore.widgets.race import RaceView
 from normkd_explore.widgets.softening import SofteningExplorer
 
-__all__ = ["SofteningExplorer", "explore"]
+__all__ = ["RaceView", "SofteningExplorer", "explore"]

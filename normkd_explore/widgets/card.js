@@ -60,15 +60,24 @@ export function createCard(data, letter, buttons, getColours) {
   const root = h("section", { class: `nk-card nk-card-${letter.toLowerCase()}`, "aria-label": `Sample ${letter}` },
     h("header", {}, facts.root, h("div", { class: "nk-buttons" }, ...buttons)),
     h("div", { class: "nk-charts" }, rows.root, spectrum.root), numbers.root);
+  const results = {}, settings = {};
   let sample = null;
 
+  // A method is computed again only when its own slider moved.
+  function update(next, state) {
+    for (const [method, { slider }] of Object.entries(METHODS)) {
+      if (next === sample && settings[method] === state[slider]) continue;
+      results[method] = soften(next.logitsT, next.logitsS, method, state);
+      settings[method] = state[slider];
+    }
+  }
+
   function compute(next, state) {
-    const results = {};
-    for (const method of Object.keys(METHODS)) results[method] = soften(next.logitsT, next.logitsS, method, state);
+    update(next, state);
     if (next !== sample) {
       sample = next;
       rows.arrange(topClasses(sample, Math.min(ROWS, data.names.length)), sample);
-      spectrum.arrange(sample.order, sample);
+      spectrum.arrange(sample);
       facts.show(letter, sample, results);
     }
     return { sample, results, columns: columnsOf(results, state.show) };
@@ -82,5 +91,5 @@ export function createCard(data, letter, buttons, getColours) {
     (classes === "all" ? spectrum : rows).paint(columns, scales, signed);
     numbers.paint(results);
   }
-  return { root, compute, paint, stop: spectrum.stop };
+  return { root, compute, paint, restart: spectrum.restart, stop: spectrum.stop };
 }

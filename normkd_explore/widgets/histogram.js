@@ -40,7 +40,7 @@ function createMark(name, lift) {
 
 export function createHistogram(data) {
   const stdT = data.list.map((sample) => sample.stdT), stdS = data.list.map((sample) => sample.stdS);
-  const end = Math.max(...stdT, ...stdS) || 1;
+  const low = Math.min(...stdT), high = Math.max(...stdT), end = Math.max(high, ...stdS) || 1;
   const svg = s("svg", { height: HEIGHT, role: "img" });
   const up = s("path", { d: outline(counts(stdT, end), -UP), class: "nk-hist nk-hist-teacher" });
   const down = s("path", { d: outline(counts(stdS, end), DOWN), class: "nk-hist nk-hist-student" });
@@ -77,8 +77,7 @@ export function createHistogram(data) {
     marks.b.node.style.display = b ? "" : "none";
     if (b) marks.b.put(at(T_norm * b.stdT), width, `B: ${fixed(T_norm * b.stdT)}`);
     scaleAxis(top);
-    const low = T_norm * Math.min(...stdT), high = T_norm * Math.max(...stdT);
-    summary.show(`T_norm · std, teacher above, student below; teacher ${fixed(low, 1)} to ${fixed(high, 1)}`);
+    summary.show(`T_norm · std, teacher above, student below; teacher ${fixed(T_norm * low, 1)} to ${fixed(T_norm * high, 1)}`);
     svg.setAttribute("aria-label", `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}`);
   }
   const observer = new ResizeObserver(() => {

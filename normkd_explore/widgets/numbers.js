@@ -2,7 +2,11 @@
 // (up to its 1e-7) and differs in the weight, so here it has a column of its own.
 import { fixed, h, label } from "./dom.js";
 
-export const METHODS = { raw: "raw", kd: "KD", normkd: "NormKD", lskd: "LSKD" };
+// `slider` is the state's key that a method depends on.
+export const METHODS = {
+  raw: { title: "raw" }, kd: { title: "KD", slider: "T" },
+  normkd: { title: "NormKD", slider: "T_norm" }, lskd: { title: "LSKD", slider: "T_norm" },
+};
 
 const NEGLIGIBLE = 1e-6;
 
@@ -34,16 +38,22 @@ export function createNumbers() {
   const cells = [];
   const body = QUANTITIES.map(([quantity, name, note, text]) => {
     const row = Object.keys(METHODS).map((method) => {
-      const cell = label("td", { "data-value": `${method}.${quantity}` });
-      cells.push((results) => cell.show(text(results[method][quantity])));
-      return cell;
+      const cell = label("div", { "data-value": `${method}.${quantity}` });
+      cells.push([method, (result) => cell.show(text(result[quantity]))]);
+      return h("td", {}, cell);
     });
     return h("tr", { title: HINTS[quantity], class: name ? "nk-first" : undefined },
       h("th", { scope: "row" }, h("div", {}, name, h("small", {}, note))), ...row);
   });
   const root = h("table", { class: "nk-numbers" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }), ...Object.values(METHODS).map((title) =>
+    h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }), ...Object.values(METHODS).map(({ title }) =>
       h("th", { scope: "col" }, title)))),
     h("tbody", {}, ...body));
-  return { root, paint: (results) => cells.forEach((show) => show(results)) };
+  let last = {};
+  // A slider moves one or two methods; the other columns keep their texts.
+  const paint = (results) => {
+    for (const [method, show] of cells) if (results[method] !== last[method]) show(results[method]);
+    last = { ...results };
+  };
+  return { root, paint };
 }

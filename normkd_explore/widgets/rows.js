@@ -1,23 +1,33 @@
 // The short chart: one table row a class, one column a method, teacher's bar above the student's.
-// Bars are scaled by a transform and texts are rewritten in place, so a slider step costs no new nodes.
+// A bar is the size of a background and a text is rewritten in place: a slider step costs no new nodes, and no
+// layout beyond the number itself.
 import { h, label, short } from "./dom.js";
 
 const SLOTS = 3;
+
+// `share` of the track from `origin`, to the left where negative. A background's percentage position counts the
+// room that its size leaves, hence the division.
+function setBar(bar, share, origin) {
+  const size = Math.abs(share), left = share < 0 ? origin + share : origin;
+  bar.style.backgroundSize = `${(100 * size).toFixed(2)}% 100%`;
+  bar.style.backgroundPosition = `${(size < 1 ? (100 * left) / (1 - size) : 0).toFixed(2)}% 0`;
+}
 
 function createCell() {
   const barT = h("i", { class: "nk-bar nk-teacher" }), barS = h("i", { class: "nk-bar nk-student" });
   const textT = label("span"), textS = label("span");
   const root = h("td", {}, h("div", { class: "nk-cell" },
     h("div", { class: "nk-track" }, barT, barS), h("div", { class: "nk-values" }, textT, textS)));
-  const put = (bar, text, values, c, scale) => {
-    bar.style.transform = `scaleX(${values ? scale.fraction(values[c]).toFixed(4) : 0})`;
+  const put = (bar, text, values, c, scale, signed) => {
+    const share = values ? scale.fraction(values[c]) : 0;
+    setBar(bar, signed ? share / 2 : share, signed ? 0.5 : 0);
     text.show(values ? short(values[c]) : "");
   };
   return {
     root,
-    paint(column, c, scale) {
-      put(barT, textT, column.teacher, c, scale);
-      put(barS, textS, column.student, c, scale);
+    paint(column, c, scale, signed) {
+      put(barT, textT, column.teacher, c, scale, signed);
+      put(barS, textS, column.student, c, scale, signed);
     },
   };
 }
@@ -48,10 +58,10 @@ export function createRows(data, count) {
   const rows = Array.from({ length: count }, () => createRow(data.names));
   const heads = Array.from({ length: SLOTS }, () => [label("b"), label("small")]);
   const axes = Array.from({ length: SLOTS }, () => [label("span"), label("span"), label("span")]);
-  const rests = Array.from({ length: SLOTS }, () => label("td", { class: "nk-rest" }));
+  const rests = Array.from({ length: SLOTS }, () => label("div", { class: "nk-rest" }));
   const others = data.names.length - count;
   const restName = h("th", { scope: "row" }, `${others} others`);
-  const restRow = h("tr", {}, restName, ...rests);
+  const restRow = h("tr", {}, restName, ...rests.map((rest) => h("td", {}, rest)));
   restRow.hidden = others === 0;
   const longest = Math.max(...data.names.map((name) => name.length));
   const root = h("table", { class: "nk-rows", style: `--nk-names: ${Math.min(30, 15 + longest)}%` },
@@ -65,10 +75,10 @@ export function createRows(data, count) {
     classes.forEach((c, r) => rows[r].assign(c, sample));
   }
 
-  function paintColumn(column, k, scale) {
+  function paintColumn(column, k, scale, signed) {
     heads[k][0].show(column.title);
     heads[k][1].show(column.note);
-    for (const row of rows) row.cells[k].paint(column, row.c, scale);
+    for (const row of rows) row.cells[k].paint(column, row.c, scale, signed);
     axes[k].forEach((node, i) => node.show(scale.ticks[i]));
     rests[k].show(column.teacher ? `${restOf(column.teacher, rows)} / ${restOf(column.student, rows)}` : "");
   }
@@ -76,7 +86,7 @@ export function createRows(data, count) {
   function paint(columns, scales, signed) {
     root.classList.toggle("nk-signed", signed);
     restRow.hidden = signed || others === 0;
-    columns.forEach((column, k) => paintColumn(column, k, scales[k]));
+    columns.forEach((column, k) => paintColumn(column, k, scales[k], signed));
   }
   return { root, arrange, paint };
 }

@@ -119,7 +119,7 @@ function render({ model, el }) {
   };
   const themes = new MutationObserver(() => {
     colours.forget();
-    repaint();
+    [cardA, cardB].forEach((card) => card.restart());
   });
 
   root.append(strip.root, controls.root, histogram.root, sentence, createLegend(),
