@@ -9,6 +9,7 @@ One row a case: number of classes, short or long chart, one sample or two. The m
 range of both sliders.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -96,7 +97,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
             lab.wait()
-            print(f"Chromium {browser.version}, headless; milliseconds")
+            load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+            print(f"Chromium {browser.version}, headless, load {load}; milliseconds")
             print("| classes | chart | samples | steps | handler median | p95 | repaint median | p95 |")
             print("|---:|---|---|---:|---:|---:|---:|---:|")
             for case in CASES:

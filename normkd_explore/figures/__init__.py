@@ -1,7 +1,19 @@
 """Plotly figures as pure functions: data in, figure out, readable on light and dark pages."""
 
+from normkd_explore.figures.pictures import picture_sheet
 from normkd_explore.figures.race import RaceLap, race_figure
 from normkd_explore.figures.softening import softening_figure
 from normkd_explore.figures.style import COLOURS, new_figure, rounded
+from normkd_explore.figures.temperature import certainty_figure, results_figure
 
-__all__ = ["COLOURS", "RaceLap", "new_figure", "race_figure", "rounded", "softening_figure"]
+__all__ = [
+    "COLOURS",
+    "RaceLap",
+    "certainty_figure",
+    "new_figure",
+    "picture_sheet",
+    "race_figure",
+    "results_figure",
+    "rounded",
+    "softening_figure",
+]

@@ -5,11 +5,11 @@ from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.interrupt import Interrupted
 from normkd_explore.training.learner import Learner, NonFiniteError
 from normkd_explore.training.loop import Moment, Run, fit
-from normkd_explore.training.presets import DEFAULT_PRESET, get_preset, list_presets, teacher_recipe
+from normkd_explore.training.presets import DEFAULT_PRESET, get_preset, lesson, list_presets, teacher_recipe
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.session import Where, compare, make_fabric, open_dataset, train
-from normkd_explore.training.teacher import Teacher, load_teacher, new_student
+from normkd_explore.training.teacher import Teacher, load_example_student, load_teacher, new_student
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -27,7 +27,9 @@ __all__ = [
     "evaluate",
     "fit",
     "get_preset",
+    "lesson",
     "list_presets",
+    "load_example_student",
     "load_teacher",
     "make_fabric",
     "new_student",

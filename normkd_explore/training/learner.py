@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from normkd_explore.data import Batch
@@ -13,6 +12,9 @@ from normkd_explore.data.batches import mixed_seed
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TOTALS = ("loss", "ce", "kd", "top1", "grad_norm", "images")
 
@@ -29,7 +31,7 @@ class Learner:
 
     def __init__(self, recipe: Recipe, model: nn.Module, fabric: Fabric, steps_per_epoch: int) -> None:
         self.recipe, self.fabric, self.steps_per_epoch = recipe, fabric, steps_per_epoch
-        self.objective = Objective(recipe.method, recipe.settings).to(fabric.device)
+        self.objective = Objective(recipe.method, recipe.settings, recipe.epochs).to(fabric.device)
         model = model.to(memory_format=torch.channels_last)  # several times faster convolutions on CPUs
         parameters = [*model.parameters(), *self.objective.parameters()]
         # The fused kernel skips the whole update where `found_inf` is 1, on the device and without asking the host.

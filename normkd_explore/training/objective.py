@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normkd_explore.methods import Settings, get_method
+from normkd_explore.temperature import tell_epoch
 
 
 class Loss(NamedTuple):
@@ -23,12 +24,14 @@ class Objective(nn.Module):
     """total = ce_weight * CE(z_s, y) + min(epoch / warmup_epochs, 1) * kd_weight * L_KD(z_s, z_t, y).
 
     Cross-entropy is a mean over the batch on the student's raw logits; L_KD is the method's own loss, a mean over the
-    batch as well. Both are computed in float32 at least. `epoch` counts from 1.
+    batch as well. Both are computed in float32 at least. `epoch` counts from 1, up to `epochs`; a method that changes
+    during training is told when it changes (`tell_epoch`).
     """
 
-    def __init__(self, method: str, settings: Settings) -> None:
+    def __init__(self, method: str, settings: Settings, epochs: int) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.epochs = settings, epochs
+        self._told = 0
         entry = get_method(method)
         self.distillation = entry.build(**settings.loss) if entry.needs_teacher else None
 
@@ -36,6 +39,9 @@ class Objective(nn.Module):
         ce = F.cross_entropy(logits_s.float() if logits_s.dtype != torch.float64 else logits_s, target)
         if self.distillation is None:
             return Loss(self.settings.ce_weight * ce, ce, torch.zeros_like(ce))
+        if epoch != self._told:
+            tell_epoch(self.distillation, epoch, self.epochs)
+            self._told = epoch
         kd = self.distillation(logits_s, logits_t, target)
         return Loss(self.settings.ce_weight * ce + self.kd_weight(epoch) * kd, ce, kd)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from normkd_explore.data import Dataset, load_dataset, make_batches
 from normkd_explore.models import save_weights
@@ -20,6 +19,9 @@ from normkd_explore.training.progress import ProgressBar
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.teacher import Teacher, load_teacher, new_student
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 DEFAULT_ROOT = Path("runs")
 
@@ -49,6 +51,8 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         raise ValueError(
             "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
         )
+    from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
+
     fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=precision)
     fabric.launch()
     return fabric

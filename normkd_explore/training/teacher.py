@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from normkd_explore.data import Batch, Dataset
 from normkd_explore.models import create_model, load_checkpoint, pretrained_imagenet
+from normkd_explore.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
-"""Teachers inside the package, by data set and model."""
+"""Teachers inside the package, by data set and model; MODEL_CARD.md beside them says how they were made."""
+EXAMPLES = {("glyphs", "resnet8"): "glyphs_resnet8_ce.safetensors"}
+"""Students after a short training with cross-entropy: something to look at before one has trained."""
 
 
 class Teacher:
@@ -50,9 +56,7 @@ def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, traine
         return load_checkpoint(name, weights_file(Path(weights)), num_classes=dataset.num_classes)
     shipped = SHIPPED.get((dataset.name, name))
     if shipped:
-        return load_checkpoint(
-            name, Path(str(files("normkd_explore") / "assets" / shipped)), num_classes=dataset.num_classes
-        )
+        return load_checkpoint(name, _asset(shipped), num_classes=dataset.num_classes)
     if dataset.name == "imagenet" and name in ("resnet18", "resnet34", "resnet50"):
         return pretrained_imagenet(name)
     if trained is not None and (trained / "student.safetensors").exists():
@@ -62,6 +66,18 @@ def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, traine
         "`normkd teacher PRESET`, or give a checkpoint with --teacher-weights FILE (RepDistiller and mdistiller files "
         "are read as they are)."
     )
+
+
+def load_example_student(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """A student of the recipe's kind to look at before training: half-trained for glyphs, else with fresh weights."""
+    shipped = EXAMPLES.get((dataset.name, recipe.student))
+    if shipped:
+        return load_checkpoint(recipe.student, _asset(shipped), num_classes=dataset.num_classes)
+    return new_student(recipe.student, dataset.num_classes, recipe.seed)
+
+
+def _asset(name: str) -> Path:
+    return Path(str(files("normkd_explore") / "assets" / name))
 
 
 def weights_file(path: Path) -> Path:

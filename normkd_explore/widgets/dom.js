@@ -14,6 +14,14 @@ export function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(tag, attributes = {}) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
 // An element with one text node that is rewritten in place, and only when the text differs.
 export function label(tag, attributes = {}) {
   const text = document.createTextNode("");

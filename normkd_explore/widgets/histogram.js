@@ -1,16 +1,9 @@
 // The data set's effective temperatures T_norm * std: teacher above the axis, student below, with marks for
 // this sample, the pinned one and KD's single T. Bins live on std; T_norm only stretches the axis.
-import { fixed, h, label } from "./dom.js";
+import { fixed, h, label, svg } from "./dom.js";
 import { roundUp } from "./scale.js";
 
 const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24;
-const SVG = "http://www.w3.org/2000/svg";
-
-function s(tag, attributes = {}) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
 
 function counts(values, end) {
   const bins = new Array(BINS).fill(0);
@@ -25,9 +18,9 @@ function outline(bins, height) {
 }
 
 function createMark(name, lift) {
-  const line = s("line", { y1: lift + 5, y2: HEIGHT - 20, class: `nk-mark nk-mark-${name}` });
-  const text = s("text", { y: lift, class: "nk-mark-text" });
-  const node = s("g");
+  const line = svg("line", { y1: lift + 5, y2: HEIGHT - 20, class: `nk-mark nk-mark-${name}` });
+  const text = svg("text", { y: lift, class: "nk-mark-text" });
+  const node = svg("g");
   node.append(line, text);
   const put = (x, width, words) => {
     node.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
@@ -41,16 +34,16 @@ function createMark(name, lift) {
 export function createHistogram(data) {
   const stdT = data.list.map((sample) => sample.stdT), stdS = data.list.map((sample) => sample.stdS);
   const low = Math.min(...stdT), high = Math.max(...stdT), end = Math.max(high, ...stdS) || 1;
-  const svg = s("svg", { height: HEIGHT, role: "img" });
-  const up = s("path", { d: outline(counts(stdT, end), -UP), class: "nk-hist nk-hist-teacher" });
-  const down = s("path", { d: outline(counts(stdS, end), DOWN), class: "nk-hist nk-hist-student" });
-  const axis = s("path", { class: "nk-hist-axis" });
-  const ticks = Array.from({ length: 6 }, () => s("text", { y: HEIGHT - 4, class: "nk-tick" }));
+  const plot = svg("svg", { height: HEIGHT, role: "img" });
+  const up = svg("path", { d: outline(counts(stdT, end), -UP), class: "nk-hist nk-hist-teacher" });
+  const down = svg("path", { d: outline(counts(stdS, end), DOWN), class: "nk-hist nk-hist-student" });
+  const axis = svg("path", { class: "nk-hist-axis" });
+  const ticks = Array.from({ length: 6 }, () => svg("text", { y: HEIGHT - 4, class: "nk-tick" }));
   const marks = { kd: createMark("kd", 10), a: createMark("a", 22), b: createMark("b", 34) };
-  svg.append(up, down, axis, ...ticks, marks.kd.node, marks.b.node, marks.a.node);
+  plot.append(up, down, axis, ...ticks, marks.kd.node, marks.b.node, marks.a.node);
   const summary = label("small", { class: "nk-hint" });
   const root = h("section", { class: "nk-histogram" },
-    h("header", {}, h("h3", {}, "Effective temperature of every sample"), summary), svg);
+    h("header", {}, h("h3", {}, "Effective temperature of every sample"), summary), plot);
   let width = 0, last = null;
 
   function scaleAxis(top) {
@@ -78,12 +71,12 @@ export function createHistogram(data) {
     if (b) marks.b.put(at(T_norm * b.stdT), width, `B: ${fixed(T_norm * b.stdT)}`);
     scaleAxis(top);
     summary.show(`T_norm · std, teacher above, student below; teacher ${fixed(T_norm * low, 1)} to ${fixed(T_norm * high, 1)}`);
-    svg.setAttribute("aria-label", `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}`);
+    plot.setAttribute("aria-label", `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}`);
   }
   const observer = new ResizeObserver(() => {
-    width = svg.clientWidth;
+    width = plot.clientWidth;
     if (last) paint(...last);
   });
-  observer.observe(svg);
+  observer.observe(plot);
   return { root, paint, stop: () => observer.disconnect() };
 }

@@ -3,9 +3,12 @@
 import { fixed, frameGate, h, label } from "./dom.js";
 import { createChart, marker, shape } from "./racechart.js";
 
-const PHASES = { waiting: "not started", starting: "starting", training: "training", stopped: "stopped", finished: "finished" };
 const NONE = "–";
-const COLUMNS = { last: "newest", mean: "mean", n: "seeds" };
+const COLUMNS = {
+  last: ["newest", "newest seed, newest evaluated epoch"],
+  mean: ["mean", "last epoch, mean over the seeds that are complete"],
+  n: ["seeds", "seeds that are complete"],
+};
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 // "42 s", "3 min 20 s", "2 h 05 min".
@@ -62,7 +65,7 @@ function createBoard(methods) {
       ...Object.values(cells));
     return [method.name, { node, cells }];
   }));
-  const heads = Object.fromEntries(Object.entries(COLUMNS).map(([key, title]) => [key, h("th", { scope: "col" }, title)]));
+  const heads = Object.fromEntries(Object.entries(COLUMNS).map(([key, [name, title]]) => [key, h("th", { scope: "col", title }, name)]));
   const body = h("tbody"), caption = label("caption");
   const root = h("table", { class: "nk-race-board" }, caption,
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "method"), ...Object.values(heads))), body);
@@ -87,15 +90,15 @@ function createBoard(methods) {
 
 function render({ model, el }) {
   const { methods, smooth } = model.get("_setup");
-  const progress = createProgress(), chart = createChart(methods), board = createBoard(methods), phase = label("small", { class: "nk-race-phase" });
-  const legend = label("p", { class: "nk-legend" });
+  const progress = createProgress(), chart = createChart(methods), board = createBoard(methods);
+  const phase = label("small", { class: "nk-race-phase" }), legend = label("p", { class: "nk-legend" });
   const root = h("div", { class: "nk nk-race" },
     h("section", { class: "nk-card", "aria-label": "Race of the students" },
       h("header", {}, h("h3", {}, "Race: top-1 (%) on the same batches"), phase),
       progress.list, progress.bar, h("div", { class: "nk-race-panels" }, chart.root, board.root), legend));
   const paint = () => {
     const status = model.get("_status"), now = model.get("_now");
-    phase.show(PHASES[status.phase]);
+    phase.show(status.phase);
     root.dataset.phase = status.phase;
     progress.paint(status);
     board.paint(status);

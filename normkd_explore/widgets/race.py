@@ -58,7 +58,7 @@ class RaceView(anywidget.AnyWidget):
             raise ValueError(f"seeds is {seeds}, wanted at least 1.")
         self._laps: list[RaceLap] = []
         self._running: RunningLap | None = None
-        self._phase, self._split, self._progress, self._sent = "waiting", "val", {}, 0.0
+        self._phase, self._split, self._progress, self._sent = "not started", "val", {}, 0.0
         super().__init__(_setup={"methods": method_strokes(self.methods), "smooth": SMOOTH_IMAGES})
         self._share()
 

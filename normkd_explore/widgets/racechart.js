@@ -47,7 +47,7 @@ export function spread(places, gap, low, high) {
 }
 
 // The round distance that puts at most `count` ticks between 0 and `end`.
-function tickStep(end, count) {
+export function tickStep(end, count) {
   const unit = 10 ** Math.floor(Math.log10(end / count));
   return unit * STEPS.find((step) => step * unit * count >= end * (1 - 1e-9));
 }

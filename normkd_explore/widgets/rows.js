@@ -1,92 +1,96 @@
-// The short chart: one table row a class, one column a method, teacher's bar above the student's.
-// A bar is the size of a background and a text is rewritten in place: a slider step costs no new nodes, and no
-// layout beyond the number itself.
-import { h, label, short } from "./dom.js";
+// The short chart: ten classes, one column a method, the teacher's bar above the student's. A column is three
+// paths and two blocks of text, so that a slider step changes five nodes and not a hundred.
+import { h, label, short, svg } from "./dom.js";
 
-const SLOTS = 3;
+const COLUMNS = 3, ROW = 25;
 
-// `share` of the track from `origin`, to the left where negative. A background's percentage position counts the
-// room that its size leaves, hence the division.
-function setBar(bar, share, origin) {
-  const size = Math.abs(share), left = share < 0 ? origin + share : origin;
-  bar.style.backgroundSize = `${(100 * size).toFixed(2)}% 100%`;
-  bar.style.backgroundPosition = `${(size < 1 ? (100 * left) / (1 - size) : 0).toFixed(2)}% 0`;
+// One path of all bars that start at 0, `top` pixels below their row's upper edge.
+function barsPath(shares, top, height) {
+  return shares.map((share, r) => {
+    const width = share.toFixed(5);
+    return `M0 ${r * ROW + top}h${width}v${height}H0z`;
+  }).join("");
 }
 
-function createCell() {
-  const barT = h("i", { class: "nk-bar nk-teacher" }), barS = h("i", { class: "nk-bar nk-student" });
-  const textT = label("span"), textS = label("span");
-  const root = h("td", {}, h("div", { class: "nk-cell" },
-    h("div", { class: "nk-track" }, barT, barS), h("div", { class: "nk-values" }, textT, textS)));
-  const put = (bar, text, values, c, scale, signed) => {
-    const share = values ? scale.fraction(values[c]) : 0;
-    setBar(bar, signed ? share / 2 : share, signed ? 0.5 : 0);
-    text.show(values ? short(values[c]) : "");
-  };
-  return {
-    root,
-    paint(column, c, scale, signed) {
-      put(barT, textT, column.teacher, c, scale, signed);
-      put(barS, textS, column.student, c, scale, signed);
-    },
-  };
+function createColumn(count) {
+  const title = label("b"), note = label("small"), rest = label("div", { class: "nk-rest" });
+  const ticks = [label("span"), label("span"), label("span")];
+  const barsT = svg("path", { class: "nk-bars-teacher" }), barsS = svg("path", { class: "nk-bars-student" });
+  const edgesS = svg("path", { class: "nk-bars-edge" });
+  const plot = svg("svg", { preserveAspectRatio: "none", height: ROW * count });
+  plot.append(barsT, barsS, edgesS);
+  const textT = label("pre", { class: "nk-teacher" }), textS = label("pre", { class: "nk-student" });
+  const root = h("div", { class: "nk-column" }, h("header", {}, title, note),
+    h("div", { class: "nk-field", style: `height: ${ROW * count}px` },
+      h("div", { class: "nk-track" }, plot), h("div", { class: "nk-values" }, textT, textS)),
+    h("div", { class: "nk-axis", "aria-hidden": "true" }, ...ticks), rest);
+  const lines = (values, classes) => classes.map((c) => short(values[c])).join("\n");
+  let drawn = {};
+
+  function draw({ teacher, student }, scale, classes, signed) {
+    const shares = (values) => classes.map((c) => scale.fraction(values[c]));
+    const own = shares(student);
+    plot.setAttribute("viewBox", signed ? `-1 0 2 ${ROW * count}` : `0 0 1 ${ROW * count}`);
+    barsT.setAttribute("d", teacher ? barsPath(shares(teacher), 4, 8) : "");
+    barsS.setAttribute("d", signed ? barsPath(own, 7, 11) : barsPath(own, 13, 8));
+    edgesS.setAttribute("d", [0, 1, 2].slice(signed ? 0 : 1).map((i) => barsPath(own, 9 + 3 * i, 1)).join(""));
+    textT.show(teacher ? lines(teacher, classes) : "");
+    textS.show(lines(student, classes));
+  }
+
+  function paint(column, scale, classes, signed) {
+    title.show(column.title);
+    note.show(column.note);
+    const key = String(scale.ticks);
+    // A slider moves one method only; the other columns stay as they are.
+    if (drawn.student === column.student && drawn.key === key) return;
+    drawn = { student: column.student, key };
+    draw(column, scale, classes, signed);
+    ticks.forEach((node, i) => node.show(scale.ticks[i]));
+    rest.show(column.teacher ? `${restOf(column.teacher, classes)} / ${restOf(column.student, classes)}` : "");
+  }
+  return { root, paint, rest };
 }
 
-function createRow(names) {
+function restOf(values, classes) {
+  let sum = 1;
+  for (const c of classes) sum -= values[c];
+  return short(Math.max(0, sum));
+}
+
+function createName() {
   const name = label("span", { class: "nk-name" }), tag = label("small");
-  const cells = Array.from({ length: SLOTS }, createCell);
-  const root = h("tr", {}, h("th", { scope: "row" }, h("div", {}, name, tag)), ...cells.map((cell) => cell.root));
-  const row = { root, cells, c: 0 };
-  row.assign = (c, sample) => {
-    row.c = c;
-    name.show(names[c]);
-    name.title = names[c];
+  const root = h("li", { style: `height: ${ROW}px` }, name, tag);
+  const assign = (title, c, sample) => {
+    name.show(title);
+    name.title = title;
     const tags = [[sample.label, "true"], [sample.topT, "t"], [sample.topS, "s"]];
     tag.show(tags.filter(([which]) => which === c).map(([, text]) => text).join(" "));
     root.classList.toggle("nk-true", c === sample.label);
   };
-  return row;
-}
-
-function restOf(values, rows) {
-  let sum = 1;
-  for (const row of rows) sum -= values[row.c];
-  return short(Math.max(0, sum));
+  return { root, assign };
 }
 
 export function createRows(data, count) {
-  const rows = Array.from({ length: count }, () => createRow(data.names));
-  const heads = Array.from({ length: SLOTS }, () => [label("b"), label("small")]);
-  const axes = Array.from({ length: SLOTS }, () => [label("span"), label("span"), label("span")]);
-  const rests = Array.from({ length: SLOTS }, () => label("div", { class: "nk-rest" }));
-  const others = data.names.length - count;
-  const restName = h("th", { scope: "row" }, `${others} others`);
-  const restRow = h("tr", {}, restName, ...rests.map((rest) => h("td", {}, rest)));
-  restRow.hidden = others === 0;
+  const names = Array.from({ length: count }, createName);
+  const columns = Array.from({ length: COLUMNS }, () => createColumn(count));
+  const others = h("div", { class: "nk-rest nk-others" }, `${data.names.length - count} others`);
   const longest = Math.max(...data.names.map((name) => name.length));
-  const root = h("table", { class: "nk-rows", style: `--nk-names: ${Math.min(30, 15 + longest)}%` },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "class"),
-      ...heads.map((pair) => h("th", { scope: "col" }, ...pair)))),
-    h("tbody", {}, ...rows.map((row) => row.root)),
-    h("tfoot", {}, h("tr", { "aria-hidden": "true" }, h("th"), ...axes.map((ticks) =>
-      h("td", {}, h("div", { class: "nk-axis" }, ...ticks)))), restRow));
+  const root = h("div", { class: "nk-rows", style: `--nk-names: ${Math.min(30, 15 + longest)}%` },
+    h("div", { class: "nk-classes" }, h("header", {}, h("small", {}, "class")),
+      h("ol", {}, ...names.map((name) => name.root)), h("div", { class: "nk-axis" }), others),
+    ...columns.map((column) => column.root));
+  let classes = [];
 
-  function arrange(classes, sample) {
-    classes.forEach((c, r) => rows[r].assign(c, sample));
+  function arrange(next, sample) {
+    classes = next;
+    classes.forEach((c, r) => names[r].assign(data.names[c], c, sample));
   }
 
-  function paintColumn(column, k, scale, signed) {
-    heads[k][0].show(column.title);
-    heads[k][1].show(column.note);
-    for (const row of rows) row.cells[k].paint(column, row.c, scale, signed);
-    axes[k].forEach((node, i) => node.show(scale.ticks[i]));
-    rests[k].show(column.teacher ? `${restOf(column.teacher, rows)} / ${restOf(column.student, rows)}` : "");
-  }
-
-  function paint(columns, scales, signed) {
+  function paint(shown, scales, signed) {
     root.classList.toggle("nk-signed", signed);
-    restRow.hidden = signed || others === 0;
-    columns.forEach((column, k) => paintColumn(column, k, scales[k], signed));
+    for (const node of [others, ...columns.map(({ rest }) => rest)]) node.hidden = signed || data.names.length === count;
+    columns.forEach((column, k) => column.paint(shown[k], scales[k], classes, signed));
   }
   return { root, arrange, paint };
 }

@@ -1,66 +1,16 @@
-"""Temperature policies: how softly to read the student's and the teacher's logits, sample by sample.
-
-A policy maps both logit tensors to a `Softening`: the divisor of each row for student and teacher, and the
-weight of the sample's divergence. Policies know nothing of divergences, so every policy works with every
-divergence.
+"""Temperatures from the spread of a sample's logits: NormKD and LSKD.
 
 Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from normkd_explore.checks import check_non_negative, check_positive
-
-
-class Softening(NamedTuple):
-    """What a policy decides for a batch; every field has shape (B, 1)."""
-
-    T_s: Tensor
-    """Divisor of the student's logits."""
-    T_t: Tensor
-    """Divisor of the teacher's logits."""
-    weight: Tensor
-    """Factor of the sample's divergence."""
-
-
-class TemperaturePolicy(Protocol):
-    """Anything that turns two logit tensors (B, C) into a `Softening`; an `nn.Module` if it learns."""
-
-    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening: ...
-
-    def describe(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Constant:
-    """One temperature for every sample of both networks, as in classic distillation.
-
-        T_s = T_t = T,   weight = T²
-
-    The factor T² keeps the gradient's size when T changes. Source: Hinton, Vinyals, Dean, arXiv 1503.02531.
-
-    Raises:
-        TypeError, ValueError: `temperature` is not a finite number above 0.
-    """
-
-    temperature: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "temperature", check_positive("temperature", self.temperature))
-
-    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
-        T_B1 = torch.full_like(logits_s[:, :1], self.temperature)
-        return Softening(T_B1, T_B1, T_B1.square())
-
-    def describe(self) -> str:
-        """One sentence with the formula."""
-        T = self.temperature
-        return f"Every sample has the temperature T = {T:g}, and its divergence counts T² = {T * T:g} times."
-
+from normkd_explore.temperature.base import Softening
 
 StdWeight = Literal["teacher", "constant"]
 
@@ -99,7 +49,7 @@ class Std:
             )
 
     def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
-        _check_three_classes(logits_s)
+        check_three_classes(logits_s)
         std_s_B1, _ = row_std(logits_s)
         std_t_B1, flat_t_B1 = row_std(logits_t)
         T_t_B1 = self.t_norm * (std_t_B1 + self.eps)
@@ -143,7 +93,8 @@ def _is_flat(logits_BC: Tensor) -> Tensor:
     return high_B1 - low_B1 <= rounding_B1.clamp_min(limits.tiny**0.5 / limits.eps)
 
 
-def _check_three_classes(logits_s: Tensor) -> None:
+def check_three_classes(logits_s: Tensor) -> None:
+    """ValueError with fewer than 3 classes: two z-scores are always the same."""
     classes = logits_s.shape[1]
     if classes < 3:
         raise ValueError(

@@ -1,0 +1,25 @@
+"""What a divergence is given and what it returns, and the relative entropy that most of them use.
+
+Legend: B batch, C classes; `_s` student, `_t` teacher.
+"""
+
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Divergence(Protocol):
+    """Anything that turns softened logits (B, C), (B, C) and labels (B,) into one number a sample (B,).
+
+    What is measured on the batch as a whole is added to every sample alike, so that the mean holds it once.
+    """
+
+    needs_target: ClassVar[bool]
+
+    def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor: ...
+
+
+def kl_B(log_p_s: Tensor, log_p_t: Tensor) -> Tensor:
+    """KL(p_t || p_s) of each row from log-probabilities, (B, C), (B, C) -> (B,)."""
+    return F.kl_div(log_p_s, log_p_t, reduction="none", log_target=True).sum(dim=1)

@@ -1,0 +1,111 @@
+"""How every loss is called and checked, and the two ways to build one: compose, and add up.
+
+Legend: B batch, C classes; `_s` student, `_t` teacher.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from normkd_explore.checks import check_pair, check_target
+from normkd_explore.divergence import Divergence
+from normkd_explore.temperature import TemperaturePolicy, tell_epoch
+
+
+class LogitLoss(nn.Module):
+    """A loss on both networks' logits; a subclass says in `compare` what a sample costs.
+
+    Args of a call:
+        logits_student, logits_teacher: raw outputs of the classifiers, (B, C).
+        target: int64 class indices (B,), for losses that need them; the others ignore it.
+    Returns:
+        a scalar, the mean over the batch; `per_sample` returns what it is the mean of, (B,).
+    Raises:
+        TypeError, ValueError: wrong type, dtype, shape, device or value; the message says what to do.
+    """
+
+    needs_target = False
+
+    def forward(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
+        return self.per_sample(logits_student, logits_teacher, target).mean()
+
+    def per_sample(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
+        """The loss of each sample, (B,); their mean is the loss."""
+        check_pair(logits_student, logits_teacher)
+        if self.needs_target:
+            check_target(target, logits_student, needed_by=type(self).__name__)
+        return self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
+
+    def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
+        """The loss of each sample, (B,), from checked logits in float32 or float64."""
+        raise NotImplementedError
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Hook called in every epoch (the first is 1); only methods that change during training use it."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+
+class DistillationLoss(LogitLoss):
+    """Soften both logit tensors with `policy`, compare them with `divergence`, weigh and average the samples.
+
+        l_b = weight_b · divergence(z_s[b] / T_s[b], z_t[b] / T_t[b], y[b]),   loss = (1/B) Σ_b l_b
+
+    Calls and errors as in `LogitLoss`.
+    """
+
+    def __init__(self, policy: TemperaturePolicy, divergence: Divergence) -> None:
+        super().__init__()
+        self.policy = policy
+        self.divergence = divergence
+        self.needs_target = divergence.needs_target
+
+    def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
+        T_s_B1, T_t_B1, weight_B1 = self.policy(z_s_BC, z_t_BC)
+        return weight_B1.squeeze(1) * self.divergence(z_s_BC / T_s_B1, z_t_BC / T_t_B1, target)
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell policy and divergence."""
+        tell_epoch(self.policy, epoch, epochs)
+        tell_epoch(self.divergence, epoch, epochs)
+
+    def extra_repr(self) -> str:
+        return f"policy={self.policy!r}, divergence={self.divergence!r}"
+
+
+class WeightedSum(LogitLoss):
+    """Several losses added up, each with its factor; a part with the factor 0 is not computed.
+
+        l_b = Σ_i factor_i · part_i(z_s, z_t, y)_b,   mean over the batch
+
+    Calls and errors as in `LogitLoss`.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, LogitLoss]]) -> None:
+        super().__init__()
+        used = [(factor, part) for factor, part in parts if factor != 0]
+        self.factors = [factor for factor, _ in used]
+        self.parts = nn.ModuleList([part for _, part in used])
+        self.needs_target = any(part.needs_target for part in self.parts)
+
+    def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
+        total_B = 0.0 * z_s_BC[:, 0]
+        for factor, part in zip(self.factors, self.parts, strict=True):
+            total_B = total_B + factor * part.compare(z_s_BC, z_t_BC, target)
+        return total_B
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell every part."""
+        for part in self.parts:
+            part.set_epoch(epoch, epochs)
+
+    def extra_repr(self) -> str:
+        return repr(list(zip(self.factors, self.parts, strict=True)))
+
+
+def in_full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """float64 if one of them is, else float32."""
+    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    return tuple(tensor.to(dtype) for tensor in tensors)
