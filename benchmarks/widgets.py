@@ -5,8 +5,11 @@
 handler    from the slider's input event to the last change of the page's content
 repaint    from the input event to the end of the frame in which the browser has laid out and painted it
 
+plain      the same repaint time of a bare slider that changes nothing, on the same page: what browser, JupyterLab and
+           this machine's load cost by themselves
+
 One row a case: number of classes, short or long chart, one sample or two. The mouse is dragged through the whole
-range of both sliders.
+range of both sliders, after one drag that is not counted.
 """
 
 import os
@@ -56,6 +59,15 @@ WATCH = """
 }
 """
 
+PLAIN = """
+() => {
+  const slider = document.createElement("input");
+  Object.assign(slider, { type: "range", style: "display: block; width: 400px" });
+  slider.dataset.key = "plain";
+  document.querySelector(".nk").prepend(slider);
+}
+"""
+
 
 def drag(page, key: str) -> list[dict[str, float]]:
     """Move one slider over its whole range and give the times of every step."""
@@ -80,10 +92,13 @@ def measure(lab: Lab, page, classes: int, chart: str, pinned: int | None) -> str
     page.locator(".nk-card-a [data-value='kd.kl']").wait_for(timeout=60_000)
     page.wait_for_timeout(1500)
     page.evaluate(WATCH)
+    drag(page, "T")  # the first drag also waits for code that the browser has not compiled yet
     times = drag(page, "T") + drag(page, "T_norm")
+    page.evaluate(PLAIN)
+    plain = drag(page, "plain")
     cells = [f"{classes:5}", chart, "A and B" if pinned is not None else "A", f"{len(times)}"]
-    for name in ("handler", "repaint"):
-        low, high = np.percentile([entry[name] for entry in times], [50, 95])
+    for name, entries in (("handler", times), ("repaint", times), ("repaint", plain)):
+        low, high = np.percentile([entry[name] for entry in entries], [50, 95])
         cells += [f"{low:.1f}", f"{high:.1f}"]
     return "| " + " | ".join(cells) + " |"
 
@@ -98,9 +113,9 @@ def main() -> None:
         try:
             lab.wait()
             load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-            print(f"Chromium {browser.version}, headless, load {load}; milliseconds")
-            print("| classes | chart | samples | steps | handler median | p95 | repaint median | p95 |")
-            print("|---:|---|---|---:|---:|---:|---:|---:|")
+            print(f"Chromium {browser.version}, headless, load {load}; milliseconds, medians")
+            print("| classes | chart | samples | steps | handler | p95 | repaint | p95 | plain | p95 |")
+            print("|---:|---|---|---:|---:|---:|---:|---:|---:|---:|")
             for case in CASES:
                 page = browser.new_page(viewport={"width": 1280, "height": 1000})
                 print(measure(lab, page, *case), flush=True)

@@ -1,5 +1,12 @@
 # ---
 # jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,jupyter,-all
+#     notebook_metadata_filter: kernelspec,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -58,7 +65,7 @@ dataset = open_dataset(recipe, where.data_root)
 print(dataset.describe())
 
 # %%
-index = spread_index(64, len(dataset.test))
+index = spread_index(32, len(dataset.test))
 picture_sheet(pictures(dataset.test, index), [dataset.class_names[i] for i in dataset.test.labels_N[index]])
 
 # %% [markdown]

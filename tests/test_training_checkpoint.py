@@ -142,6 +142,9 @@ torch.set_num_threads(1)
 from pathlib import Path
 from normkd_explore.training.checkpoint import latest_checkpoint, save_checkpoint
 
+def newest(folder):
+    return max((int(path.stem.split("step")[1]) for path in folder.glob("epoch*.json")), default=0)
+
 folder, kills, best = Path(sys.argv[1]), int(sys.argv[2]), 0
 random.seed(0)
 for kill in range(kills):
@@ -149,7 +152,10 @@ for kill in range(kills):
     if child == 0:
         for step in range(best + 1, best + 100_000):
             save_checkpoint(folder, 0, step, {"weight": torch.full((300, 300), float(step))})
-    time.sleep(random.uniform(0.0, 0.03))
+    deadline = time.monotonic() + 60
+    while newest(folder) <= best and time.monotonic() < deadline:  # on a busy machine one save may take a while
+        time.sleep(0.001)
+    time.sleep(random.uniform(0.0, 0.02))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     point = latest_checkpoint(folder)
@@ -158,7 +164,7 @@ for kill in range(kills):
         assert point.step >= best, (point.step, best)
         best = point.step
 print("saves survived", best)
-assert best > kills
+assert best >= kills
 """
 
 

@@ -13,7 +13,7 @@ PAPER, INK = (255, 255, 255), (60, 60, 66)
 GAP, LABEL = 6, 16
 
 
-def picture_sheet(images: ArrayLike | Tensor, names: Sequence[str], columns: int = 16, side: int = 48) -> Image.Image:
+def picture_sheet(images: ArrayLike | Tensor, names: Sequence[str], columns: int = 16, side: int = 40) -> Image.Image:
     """Draw pictures in rows, each above its name.
 
     Args:
@@ -32,7 +32,8 @@ def picture_sheet(images: ArrayLike | Tensor, names: Sequence[str], columns: int
         x, y = GAP + n % columns * (side + GAP), GAP + n // columns * (side + LABEL + GAP)
         sheet.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (x, y))
         draw.text((x + side / 2, y + side + LABEL / 2), name[:7], fill=INK, font=font, anchor="mm")
-    return sheet
+    # A palette keeps the stored picture small, and notebooks from storing a JPEG beside it.
+    return sheet.quantize(64)
 
 
 def _label_font() -> str:

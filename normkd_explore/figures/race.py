@@ -126,6 +126,7 @@ def _traces(stroke: dict[str, str], lap: RaceLap, newest: bool) -> list[go.Scatt
         mode="markers",
         marker={"color": stroke["colour"], "symbol": stroke["marker"], "size": 9 if newest else 6},
         showlegend=False,
+        cliponaxis=False,
     )
     line.showlegend = newest
     return [trace.update(opacity=opacity, hovertemplate=hover) for trace in (line, points)]

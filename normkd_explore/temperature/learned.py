@@ -42,13 +42,14 @@ class Learned(nn.Module):
         """Set the factor of theta's gradient for `epoch` (the first is 1); `epochs` plays no part."""
         self.reversal.fill_(-(1 - math.cos(math.pi * min(epoch / self.ramp, 1.0))) / 2)
 
-    def temperature(self) -> Tensor:
+    def temperature(self, dtype: torch.dtype | None = None) -> Tensor:
         """The temperature of this moment, a scalar whose gradient for theta is multiplied by lambda."""
         fixed = self.theta.detach()
-        return self.start + self.end * torch.sigmoid(fixed + self.reversal * (self.theta - fixed))
+        theta = fixed + self.reversal * (self.theta - fixed)
+        return self.start + self.end * torch.sigmoid(theta.to(dtype))
 
     def forward(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
-        T_B1 = self.temperature().to(logits_s.dtype).expand(logits_s.shape[0], 1)
+        T_B1 = self.temperature(logits_s.dtype).expand(logits_s.shape[0], 1)
         return Softening(T_B1, T_B1, T_B1.square())
 
     def describe(self) -> str:

@@ -68,8 +68,7 @@ class RunningLap:
         for epoch in range(len(self.valid[self.runs[0].name]), finished):
             self._take_epoch(epoch)
         on_cpu = all(run.learner.totals.device.type == "cpu" for run in self.runs)
-        # Between an epoch's evaluation and the next step the sums are empty.
-        if on_cpu and finished == self.moment.epoch:
+        if on_cpu:
             seen = self.images - self._start_of(finished)
             self._add_knot(
                 self.images,
