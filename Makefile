@@ -8,7 +8,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 # Shell commands of the notebooks (`!normkd presets`) must find the environment too.
-RUN    := PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)"
+RUN    := env -u PYTHONDONTWRITEBYTECODE PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)"
 
 .PHONY: help setup lab test notebooks lint clean
 

@@ -1,6 +1,7 @@
 """Settings for every test run: `pytest`, `pytest --nbval notebooks/`, from any folder."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ ROOT = Path(__file__).parent
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let notebook kernels and subprocesses find the package, and nbval its patterns, wherever pytest is called."""
+    # Some tests start Python many times; where compiled modules may not be stored, each start compiles thousands anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if hasattr(config.option, "nbval_sanitize_with"):  # absent where nbval is not installed
         config.option.nbval_sanitize_with = str(ROOT / "notebooks" / "sanitize.cfg")

@@ -174,6 +174,7 @@ for seed in range(SEEDS):
     recipes = [lesson(get_preset(PRESET, method, seed)) for method in METHODS]
     folders = [runs / f"{method}-seed{seed}" for method in METHODS]
     results += compare(recipes, folders, where, resume=RUNS is not None, watch=race.watch, dataset=dataset)
+race.finish()
 
 # %% [markdown]
 # ## What came out

@@ -57,7 +57,7 @@ class Lab:
                 return
             except OSError:
                 time.sleep(0.2)
-        pytest.fail(f"JupyterLab did not answer: {Path(self.log.name).read_text()[-2000:]}")
+        raise TimeoutError(f"JupyterLab did not answer: {Path(self.log.name).read_text()[-2000:]}")
 
     def stop(self) -> None:
         """End the server and its kernels."""

@@ -17,7 +17,8 @@ from normkd_explore.training import compare, session, train
 from tests.toy import toy_dataset, toy_recipe, toy_where
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-NEW = "rld atlc dtkd ctkd dist mlkd ttm wttm nkd bild normrld normmlkd normdist normbild".split()
+NEW = ["rld", "atlc", "dtkd", "ctkd", "dist", "mlkd", "ttm", "wttm", "nkd", "bild"]
+NEW += ["normrld", "normmlkd", "normdist", "normbild"]
 
 CONTRACT = {
     "RLD": "(alpha=1.0, beta=8.0, temperature=4.0, confidence_temperature=1.0)",

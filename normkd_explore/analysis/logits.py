@@ -24,7 +24,7 @@ def spread_index(count: int, available: int) -> Tensor:
         ValueError: `count` is below 1.
     """
     if count < 1:
-        raise ValueError(f"count: found {count}, wanted at least 1 sample.")
+        raise ValueError(f"count is {count}, wanted at least 1 sample.")
     return torch.from_numpy(np.linspace(0, available - 1, min(count, available)).astype(np.int64))
 
 

@@ -36,7 +36,7 @@ def softening_figure(
         vertical_spacing=0.18,
     )
     for b, sample_name in enumerate(sample_names):
-        # The logits' order: temperatures keep it, and neither probabilities' ties nor underflow can blur it.
+        # The order at T = 1 is the logits' order, and every other temperature keeps it.
         order_K = np.argsort(-softened["raw"].probs_t_BC[b], kind="stable")[:SHOWN]
         for k, column in enumerate(COLUMNS):
             _add_bars(figure, softened[column], b, order_K, class_names, place=(b + 1, k + 1))

@@ -84,7 +84,7 @@ function gradientOfLoss(probsT, probsS, logitsS, stdS, policy) {
   return gradient.map((g, c) => g - along * (logitsS[c] - center));
 }
 
-export function dot(a, b) {
+function dot(a, b) {
   let sum = 0;
   for (let c = 0; c < a.length; c++) sum += a[c] * b[c];
   return sum;

@@ -70,7 +70,8 @@ export function createHistogram(data) {
     marks.b.node.style.display = b ? "" : "none";
     if (b) marks.b.put(at(T_norm * b.stdT), width, `B: ${fixed(T_norm * b.stdT)}`);
     scaleAxis(top);
-    summary.show(`T_norm · std, teacher above, student below; teacher ${fixed(T_norm * low, 1)} to ${fixed(T_norm * high, 1)}`);
+    const range = `${fixed(T_norm * low, 1)} to ${fixed(T_norm * high, 1)}`;
+    summary.show(`T_norm · std, teacher above, student below; teacher ${range}`);
     plot.setAttribute("aria-label", `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}`);
   }
   const observer = new ResizeObserver(() => {

@@ -46,8 +46,8 @@ export function createNumbers() {
       h("th", { scope: "row" }, h("div", {}, name, h("small", {}, note))), ...row);
   });
   const root = h("table", { class: "nk-numbers" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }), ...Object.values(METHODS).map(({ title }) =>
-      h("th", { scope: "col" }, title)))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }),
+      ...Object.values(METHODS).map(({ title }) => h("th", { scope: "col" }, title)))),
     h("tbody", {}, ...body));
   let last = {};
   // A slider moves one or two methods; the other columns keep their texts.

@@ -89,7 +89,8 @@ export function createRows(data, count) {
 
   function paint(shown, scales, signed) {
     root.classList.toggle("nk-signed", signed);
-    for (const node of [others, ...columns.map(({ rest }) => rest)]) node.hidden = signed || data.names.length === count;
+    const noRest = signed || data.names.length === count;
+    for (const node of [others, ...columns.map(({ rest }) => rest)]) node.hidden = noRest;
     columns.forEach((column, k) => column.paint(shown[k], scales[k], classes, signed));
   }
   return { root, arrange, paint };

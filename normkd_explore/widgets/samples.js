@@ -9,7 +9,7 @@ function floatRows(view, count) {
   return Array.from({ length: count }, (_, n) => all.subarray(n * width, (n + 1) * width));
 }
 
-export function argmax(values) {
+function argmax(values) {
   let best = 0;
   for (let c = 1; c < values.length; c++) if (values[c] > values[best]) best = c;
   return best;

@@ -7,7 +7,10 @@ import { readSamples } from "./samples.js";
 import { createStrip } from "./strip.js";
 
 const CHOICES = {
-  classes: { name: "Classes", options: { top: ["Top 10", "the teacher's ten likeliest classes"], all: ["All classes", "every class"] } },
+  classes: {
+    name: "Classes",
+    options: { top: ["Top 10", "the teacher's ten likeliest classes"], all: ["All classes", "every class"] },
+  },
   show: {
     name: "Bars",
     options: {
@@ -17,15 +20,18 @@ const CHOICES = {
   },
   scale: {
     name: "Scale",
-    options: { fit: ["Fit", "each column to its own bars"], same: ["Same", "one linear axis"], log: ["Log", "six decades"] },
+    options: {
+      fit: ["Fit", "each column to its own bars"], same: ["Same", "one linear axis"], log: ["Log", "six decades"],
+    },
   },
 };
 
 // The line of Python that brings this view back; `as_code` writes the same one.
 function pythonLine(state) {
   const value = (key) => {
-    if (key === "T" || key === "T_norm") return Number.isInteger(state[key]) ? state[key].toFixed(1) : `${state[key]}`;
-    return state[key] === null ? "None" : JSON.stringify(state[key]);
+    const own = state[key];
+    if (key === "T" || key === "T_norm") return Number.isInteger(own) ? own.toFixed(1) : `${own}`;
+    return own === null ? "None" : JSON.stringify(own);
   };
   return `explorer.state = {${Object.keys(state).map((key) => `"${key}": ${value(key)}`).join(", ")}}`;
 }
@@ -33,11 +39,12 @@ function pythonLine(state) {
 function insight({ T, T_norm }, a, b) {
   const top = (card, method) => percent(card.results[method].probsT[card.sample.topT]);
   const own = (card) => fixed(card.results.normkd.temperatureT);
+  const classes = a.sample.order.length;
   if (!b) return `KD reads every sample with T ${fixed(T)}. NormKD gives this one ${fixed(T_norm)} × std ` +
     `${fixed(a.sample.stdT)} = ${own(a)}. Pin it as B, choose another, and look for one T that suits both.`;
   return `KD, T ${fixed(T)} for both: the teacher's first class keeps ${top(a, "kd")} in A and ${top(b, "kd")} in B. ` +
     `NormKD, T ${own(a)} and ${own(b)}: ${top(a, "normkd")} and ${top(b, "normkd")}. ` +
-    `An even spread over all ${a.sample.order.length} classes would be ${fixed(100 / a.sample.order.length, 1)} %.`;
+    `An even spread over all ${classes} classes would be ${fixed(100 / classes, 1)} %.`;
 }
 
 function createColours(root) {
@@ -55,7 +62,10 @@ function createControls(change, save, limits) {
     name, hint, key, min: limits[key][0], max: limits[key][1], step: limits[key][2],
     onInput: (value) => change({ [key]: value }), onRelease: save,
   });
-  const parts = { T: make("T", "T", "KD's temperature, one for all"), T_norm: make("T_norm", "T_norm", "NormKD's factor of the std") };
+  const parts = {
+    T: make("T", "T", "KD's temperature, one for all"),
+    T_norm: make("T_norm", "T_norm", "NormKD's factor of the std"),
+  };
   for (const [key, { name, options }] of Object.entries(CHOICES))
     parts[key] = choice({ name, key, options, onChange: (value) => change({ [key]: value }, true) });
   const root = h("section", { class: "nk-controls" }, parts.T, parts.T_norm,
@@ -83,7 +93,8 @@ function render({ model, el }) {
     if (atOnce) save();
   };
   const pin = (sample) => change({ pinned: sample === state.pinned ? null : sample }, true);
-  const button = (text, act, name) => h("button", { type: "button", class: "nk-button", onclick: act, "aria-label": name }, text);
+  const button = (text, act, name) =>
+    h("button", { type: "button", class: "nk-button", onclick: act, "aria-label": name }, text);
   const pinButton = button("Pin as B", () => pin(state.sample), "Pin this sample as B");
   const cardA = createCard(data, "A", [pinButton], colours.get);
   const cardB = createCard(data, "B", [

@@ -99,7 +99,8 @@ export function createSpectrum(data, getColours) {
   const panels = Array.from({ length: PANELS }, () => createPanel(getColours));
   const axis = createNameAxis(data, getColours);
   const line = h("i", { class: "nk-cursor" }), readout = label("p", { class: "nk-readout" });
-  const chart = h("div", { class: "nk-long", tabindex: 0, role: "img" }, ...panels.map(({ root }) => root), axis.canvas, line);
+  const chart = h("div", { class: "nk-long", tabindex: 0, role: "img" },
+    ...panels.map((panel) => panel.root), axis.canvas, line);
   const root = h("div", { class: "nk-spectrum" }, chart, readout);
   let width = 0, classes = [], sample = null, last = null, cursor = 0;
 

@@ -1,0 +1,171 @@
+"""The losses on (tokens, vocabulary) logits of language models: some positions count, and memory is what is scarce.
+
+A vocabulary of 150,000 makes two logit tensors the largest things in memory, and composing a loss from ordinary
+operations keeps several more of that size for the backward pass. Here positions are taken a few at a time, and the
+gradient of each group is computed at once, in the forward pass. Beside the logits there is then one more tensor, their
+gradient, and with `consume_teacher` not even that.
+
+Legend: N positions, V vocabulary, K positions that count, k of them in one chunk; `_s` student, `_t` teacher.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from normkd_explore.divergence import KL, Correlation, Differences, Divergence, GramMatrices, ReverseKL
+from normkd_explore.losses import DistillationLoss
+from normkd_explore.losses.base import in_full_precision
+from normkd_explore.temperature import Constant, Std, TemperaturePolicy, Unweighted
+
+CHUNKS = 64
+
+
+class TokenLoss(nn.Module):
+    """A temperature policy and a divergence on every position that counts, averaged over those of the whole batch.
+
+        l = Σ over positions with mask  weight · divergence(z_s / T_s, z_t / T_t)  /  number of such positions
+
+    Long and short sequences are not averaged first: each position counts once. Without any such position the loss is 0.
+
+    Args:
+        policy, divergence: as in `DistillationLoss`; nothing that looks at several positions at once, learns, or
+            needs labels.
+        consume_teacher: write the gradient over the teacher's logits instead of into new memory. They must be
+            contiguous, of the student's dtype, and of no further use to the caller.
+    Args of a call:
+        logits_student, logits_teacher: (..., V), any floating dtype; computed in float32 at least, chunk by chunk.
+        mask: bool, (...): True where a position counts, such as the answer's tokens; None counts all.
+    Returns:
+        a scalar. It can be differentiated once, by one call of backward.
+    Raises:
+        TypeError, ValueError: wrong type, dtype, shape or device, or a result that is not finite (looked at on the
+            CPU alone); the message says what to do.
+    """
+
+    def __init__(self, policy: TemperaturePolicy, divergence: Divergence, consume_teacher: bool = False) -> None:
+        super().__init__()
+        self.loss = DistillationLoss(policy, divergence)
+        self.consume_teacher = consume_teacher
+        if isinstance(divergence, (Correlation, GramMatrices)) or divergence.needs_target or [*self.loss.parameters()]:
+            raise ValueError(
+                f"{self.loss!r} needs labels, learns, or compares several positions, wanted a loss of each position "
+                "alone, such as KL(), ReverseKL() or Differences(8) with Constant(3.0) or Std(3.0)."
+            )
+
+    def forward(self, logits_student: Tensor, logits_teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        _check(logits_student, logits_teacher, mask)
+        if self.consume_teacher:
+            _check_consumable(logits_student, logits_teacher)
+        z_s_NV, z_t_NV = logits_student.flatten(0, -2), logits_teacher.detach().flatten(0, -2)
+        kept_K = (
+            torch.arange(len(z_s_NV), device=z_s_NV.device) if mask is None else mask.flatten().nonzero().squeeze(1)
+        )
+        mean = _ChunkByChunk.apply(z_s_NV, z_t_NV, kept_K, self.loss, self.consume_teacher)
+        if mean.device.type == "cpu" and not torch.isfinite(mean):
+            raise ValueError(
+                f"the loss is {mean.item()}, wanted a finite number: logits_student or logits_teacher hold NaN or "
+                "infinity at a position that counts. Look for a learning rate that is too high or an overflow."
+            )
+        return mean
+
+    def extra_repr(self) -> str:
+        return f"consume_teacher={self.consume_teacher}"
+
+
+class TokenKL(TokenLoss):
+    """KL(p_t || p_s) at one temperature, without the factor T², as the comparisons of BiLD have it."""
+
+    def __init__(self, temperature: float = 3.0, consume_teacher: bool = False) -> None:
+        super().__init__(Unweighted(Constant(temperature)), KL(), consume_teacher)
+
+
+class TokenReverseKL(TokenLoss):
+    """KL(p_s || p_t) at one temperature, without the factor T²."""
+
+    def __init__(self, temperature: float = 3.0, consume_teacher: bool = False) -> None:
+        super().__init__(Unweighted(Constant(temperature)), ReverseKL(), consume_teacher)
+
+
+class TokenNormKD(TokenLoss):
+    """NormKD of every position: T = T_norm · std of its logits, weight T_t². T_norm is 3 in BiLD's comparisons."""
+
+    def __init__(self, t_norm: float = 3.0, consume_teacher: bool = False) -> None:
+        super().__init__(Std(t_norm), KL(), consume_teacher)
+
+
+class TokenBiLD(TokenLoss):
+    """BiLD of every position, see `Differences`. Its authors add a plain KL (T = 1) on the prompt, and no CE."""
+
+    def __init__(self, k: int = 8, temperature: float = 3.0, consume_teacher: bool = False) -> None:
+        super().__init__(Unweighted(Constant(temperature)), Differences(k), consume_teacher)
+
+
+class _ChunkByChunk(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, z_s_NV: Tensor, z_t_NV: Tensor, kept_K: Tensor, loss: DistillationLoss, consume_teacher: bool
+    ) -> Tensor:
+        count = max(len(kept_K), 1)
+        gradient_NV = _gradient_buffer(z_s_NV, z_t_NV, kept_K, consume_teacher) if ctx.needs_input_grad[0] else None
+        total = torch.zeros((), dtype=torch.promote_types(z_s_NV.dtype, torch.float32), device=z_s_NV.device)
+        for rows_k in kept_K.split(max(1, len(kept_K) // CHUNKS)):
+            z_s_kV, z_t_kV = in_full_precision(z_s_NV[rows_k], z_t_NV[rows_k])
+            if gradient_NV is None:
+                total += loss.compare(z_s_kV, z_t_kV, None).sum()
+                continue
+            with torch.enable_grad():
+                part = loss.compare(z_s_kV.requires_grad_(), z_t_kV, None).sum() / count
+                (gradient_kV,) = torch.autograd.grad(part, z_s_kV)
+            gradient_NV[rows_k] = gradient_kV.to(gradient_NV.dtype)
+            total += part.detach() * count
+        ctx.gradient_NV = gradient_NV
+        return total / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, from_above: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        gradient_NV, ctx.gradient_NV = ctx.gradient_NV, None
+        if gradient_NV is None:
+            raise RuntimeError(
+                "backward was called twice on a TokenLoss: its gradient is handed out once. Call it again."
+            )
+        return gradient_NV.mul_(from_above), None, None, None, None
+
+
+def _gradient_buffer(z_s_NV: Tensor, z_t_NV: Tensor, kept_K: Tensor, consume_teacher: bool) -> Tensor:
+    if not consume_teacher:
+        return torch.zeros_like(z_s_NV, memory_format=torch.contiguous_format)
+    ignored_N = torch.ones(len(z_s_NV), dtype=torch.bool, device=z_s_NV.device)
+    ignored_N[kept_K] = False
+    # Row by row of zeros: a masked fill of the whole would make a mask of its size.
+    z_t_NV[ignored_N.nonzero().squeeze(1)] = 0
+    return z_t_NV
+
+
+def _check(logits_s: Any, logits_t: Any, mask: Any) -> None:
+    for name, logits in (("logits_student", logits_s), ("logits_teacher", logits_t)):
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            found = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+            raise TypeError(f"{name} is {found}, wanted a floating tensor of shape (..., vocabulary).")
+    if logits_s.ndim < 2 or logits_s.shape[-1] < 2 or logits_s.shape != logits_t.shape:
+        raise ValueError(
+            f"logits_student has shape {tuple(logits_s.shape)} and logits_teacher {tuple(logits_t.shape)}, wanted the "
+            "same (..., vocabulary): both models need the same tokenizer. Cut padded vocabularies to its size."
+        )
+    if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool):
+        raise TypeError("mask must be a bool tensor, True where a position counts: labels != -100, for example.")
+    if mask is not None and mask.shape != logits_s.shape[:-1]:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, wanted {tuple(logits_s.shape[:-1])}: one for a position."
+        )
+
+
+def _check_consumable(logits_s: Tensor, logits_t: Tensor) -> None:
+    if logits_t.dtype != logits_s.dtype or logits_t.requires_grad or not logits_t.is_contiguous():
+        raise ValueError(
+            f"consume_teacher: found logits_teacher of dtype {logits_t.dtype}, requires_grad={logits_t.requires_grad}, "
+            f"contiguous={logits_t.is_contiguous()}, wanted a contiguous tensor of dtype {logits_s.dtype} made under "
+            "torch.no_grad(). Leave consume_teacher off to keep the teacher's logits."
+        )
