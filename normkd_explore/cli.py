@@ -113,6 +113,7 @@ def compare(
     methods: Annotated[str, typer.Option(help="Names separated by commas.")] = "ce,kd,normkd",
     seeds: Annotated[int, typer.Option(help="How many paired seeds, from 0 on.", min=1)] = 3,
     data_root: DataRoot = None,
+    lesson: Annotated[bool, typer.Option("--lesson", help="The short recipe of notebook 02 (glyphs only).")] = False,
     epochs: Epochs = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/DATASET/TEACHER-STUDENT.")] = None,
     resume: Resume = False,
@@ -128,12 +129,14 @@ def compare(
     """Train one student per method and seed on the same batches, and compare them in pairs."""
     from normkd_explore.training import Where, get_preset
     from normkd_explore.training import compare as run
+    from normkd_explore.training import lesson as shorten
     from normkd_explore.training.report import format_report
 
     where = Where(data_root, teacher_weights, device, workers)
     summaries: list[dict[str, Any]] = []
     for seed in range(seeds):
         recipes = [get_preset(preset, name.strip(), seed) for name in methods.split(",")]
+        recipes = [shorten(recipe) if lesson else recipe for recipe in recipes]
         recipes = [_adjust(r, epochs, batch_size, lr, protocol, precision, image_size, device) for r in recipes]
         outs = [out / f"{r.method}-seed{seed}" if out else None for r in recipes]
         summaries += run(recipes, outs, where, resume)

@@ -222,5 +222,5 @@ def test_explore_runs_both_models_on_evenly_spaced_test_samples():
     std = explorer.logits_t_NC.std(axis=1)
     assert explorer.state["sample"] == std.argmax() and explorer.state["pinned"] == std.argmin()
     assert explorer.state["T"] == 6.0
-    with pytest.raises(ValueError, match="count.*0, wanted at least 1"):
+    with pytest.raises(ValueError, match=r"count.*0, wanted at least 1"):
         explore(teacher, student, dataset, count=0)

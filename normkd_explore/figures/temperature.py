@@ -45,6 +45,7 @@ def results_figure(accuracies: dict[str, list[float]], title: str) -> go.Figure:
     figure = new_figure(height=120 + 56 * len(accuracies))
     for method, values in accuracies.items():
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        spread = f" ± {std:.1f}" if len(values) > 1 else ""  # one value has no spread to state
         colour = COLOURS.get(method, "#0072B2")
         line = {"color": colour, "width": 6}
         figure.add_scatter(
@@ -60,7 +61,7 @@ def results_figure(accuracies: dict[str, list[float]], title: str) -> go.Figure:
             y=[method] * len(values),
             mode="markers",
             marker={"color": colour, "size": 11, "line": {"color": "white", "width": 1}},
-            name=f"{method}: {mean:.1f} ± {std:.1f} (n = {len(values)})",
+            name=f"{method}: {mean:.1f}{spread} (n = {len(values)})",
         )
     figure.update_xaxes(title=title)
     figure.update_yaxes(autorange="reversed", type="category")

@@ -71,7 +71,7 @@ def teacher_recipe(name: str, seed: int = 0) -> Recipe:
 
 
 def lesson(recipe: Recipe) -> Recipe:
-    """The recipe cut to what two CPU cores do in some fifteen seconds a student, for glyphs; other data sets' recipes stay whole.
+    """The recipe cut to what two CPU cores do in some fifteen seconds a student; only glyphs recipes are cut.
 
     A lesson is for seeing an effect, not for measuring it: the published tables need the whole recipe.
     """
