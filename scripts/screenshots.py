@@ -78,9 +78,10 @@ def main() -> None:
             drag(page, "T_norm", 1.0)
             drag(page, "T_norm", 2.0)
             page.screenshot(path=folder / "explorer.png")
-            page.get_by_text("NormKD ahead of cross-entropy").last.wait_for(timeout=1000 * SECONDS)
-            page.wait_for_timeout(1500)
-            page.get_by_text("NormKD ahead of cross-entropy").last.scroll_into_view_if_needed()
+            # The stored outputs were cleared by running, so this line is there only once training is over.
+            page.get_by_text("for every seed: True").wait_for(timeout=1000 * SECONDS)
+            page.get_by_text("race = RaceView").first.evaluate("node => node.scrollIntoView({block: 'start'})")
+            page.wait_for_timeout(2000)
             page.screenshot(path=folder / "results.png")
             browser.close()
             if errors:
