@@ -110,7 +110,7 @@ class _ChunkByChunk(torch.autograd.Function):
         count = max(len(kept_K), 1)
         gradient_NV = _gradient_buffer(z_s_NV, z_t_NV, kept_K, consume_teacher) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.promote_types(z_s_NV.dtype, torch.float32), device=z_s_NV.device)
-        for rows_k in kept_K.split(max(1, len(kept_K) // CHUNKS)):
+        for rows_k in kept_K.split(max(1, len(kept_K) // CHUNKS)) if len(kept_K) else ():
             z_s_kV, z_t_kV = in_full_precision(z_s_NV[rows_k], z_t_NV[rows_k])
             if gradient_NV is None:
                 total += loss.compare(z_s_kV, z_t_kV, None).sum()
