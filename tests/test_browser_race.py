@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.painted import settle
+
 pytest_plugins = ["tests.browser"]
 
 SETUP = """
@@ -129,7 +131,7 @@ def test_nothing_sticks_out_of_narrow_and_wide_pages(finished, theme, width):
     view = page.locator(".nk-race").first
     page.evaluate("theme => document.body.dataset.jpThemeLight = theme", theme)
     view.evaluate("(node, width) => node.style.width = width", width)
-    page.wait_for_timeout(50)
+    settle(page)
     assert view.evaluate("n => n.scrollWidth - n.clientWidth") <= 0
     names = view.locator(".nk-race-name")
     overhang = names.evaluate_all(

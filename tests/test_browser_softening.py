@@ -7,6 +7,7 @@ import pytest
 
 from normkd_explore.analysis import methods_at, soften
 from normkd_explore.widgets.softening import START
+from tests.painted import settle
 
 pytest_plugins = ["tests.browser"]
 
@@ -85,6 +86,7 @@ def python_numbers(explorer, n, T, T_norm):
 
 def assert_card(view, card, explorer, n, T, T_norm):
     """Every number of the table, and every bar's length and text, is what Python computes."""
+    settle(view)
     shown, truth = shown_numbers(view, card), python_numbers(explorer, n, T, T_norm)
     assert shown.keys() == truth.keys()
     for name, text in shown.items():
@@ -144,6 +146,7 @@ def test_dragging_each_slider_shows_the_numbers_that_python_computes(lab, opened
         assert {f"{column}.kl", f"{column}.weight", f"{column}.entropyT"} <= changed
         view.mouse.up()
     explorer.state = settings
+    settle(view)
     assert view.locator(".nk footer code").inner_text() == explorer.as_code() == lab.run_cell(view, 2)
 
 
@@ -164,11 +167,23 @@ def test_keys_move_a_slider_walk_the_samples_and_pin(lab, view, explorer):
     explorer.state = {"sample": 2, "pinned": 23, "T": 4.2}
     assert lab.run_cell(view, 2) == explorer.as_code()
     view.get_by_role("button", name="Unpin sample B").click()
+    settle(view)
     assert not view.locator(".nk-card-b").is_visible()
+
+
+def test_keys_that_come_faster_than_frames_all_count(view, explorer):
+    """Ten keys within one task of the browser, so that none of them sees a repaint."""
+    view.get_by_role("listbox", name="Samples").evaluate("""list => {
+        for (const key of [...Array(4).fill("ArrowRight"), "p", ...Array(5).fill("ArrowRight")])
+            list.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    }""")
+    assert_card(view, "a", explorer, 9, 4.0, 2.0)
+    assert_card(view, "b", explorer, 4, 4.0, 2.0)
 
 
 def test_sorting_follows_the_teachers_std_and_python_moves_the_view(lab, view, explorer):
     view.get_by_label("Sort the samples by").select_option("std")
+    settle(view)
     order = view.locator("[data-sample]").evaluate_all("nodes => nodes.map(n => Number(n.dataset.sample))")
     np.testing.assert_array_equal(order, np.argsort(-explorer.logits_t_NC.std(axis=1), kind="stable"))
     lab.run_cell(view, 4)
@@ -180,6 +195,7 @@ def test_sorting_follows_the_teachers_std_and_python_moves_the_view(lab, view, e
 def test_all_classes_and_gradients_are_drawn_and_read_out(view, explorer):
     view.get_by_role("radio", name="All classes").click()
     view.get_by_role("radio", name="Gradients").click()
+    settle(view)
     chart = view.locator(".nk-card-a .nk-long")
     canvas = chart.locator("canvas").nth(1)
     painted = "n => n.getContext('2d').getImageData(0, 0, n.width, n.height).data.filter(v => v > 0).length"
@@ -187,6 +203,7 @@ def test_all_classes_and_gradients_are_drawn_and_read_out(view, explorer):
     chart.focus()
     view.keyboard.press("ArrowRight")
     second = int(np.argsort(-explorer.logits_t_NC[0], kind="stable")[1])
+    settle(view)
     words = view.locator(".nk-card-a .nk-readout").inner_text()
     one = soften(explorer.logits_t_NC[[0]], explorer.logits_s_NC[[0]], methods_at()["kd"])
     found = re.match(rf"class {second}(?: \(true class\))?: KD (\S+) ·", words)
@@ -200,6 +217,7 @@ def test_480_pixels_hold_everything_in_light_and_dark(view):
         view.evaluate("theme => document.body.dataset.jpThemeLight = theme", theme)
         for text in ("All classes", "Gradients", "Log", "Top 10"):
             view.get_by_role("radio", name=text).click()
+            settle(view)
             # The strip and the code line scroll on purpose; nothing else may stick out.
             assert view.locator(".nk").evaluate("n => n.scrollWidth - n.clientWidth") <= 0
 

@@ -102,7 +102,8 @@ function render({ model, el }) {
     button("Unpin", () => change({ pinned: null }, true), "Unpin sample B"),
   ], colours.get);
   const strip = createStrip(data, {
-    onSelect: (sample) => change({ sample }, true), onPin: pin, onSort: (sort) => change({ sort }, true),
+    state: () => state, onPin: pin,
+    onSelect: (sample) => change({ sample }, true), onSort: (sort) => change({ sort }, true),
   });
   const controls = createControls(change, save, model.get("_setup").limits);
   const histogram = createHistogram(data), sentence = label("p", { class: "nk-insight" });

@@ -35,13 +35,14 @@ export function createStrip(data, handlers) {
       h("small", { class: "nk-hint" }, "arrow keys walk, P or shift-click pins as B")), list);
   let shown = {}, sequence = [];
 
+  // Keys can come faster than frames: they count from the state, not from what is painted.
   function walk(event) {
-    const here = sequence.indexOf(shown.sample);
+    const { sample } = handlers.state(), here = sequence.indexOf(sample);
     if (event.key in WALK) {
       const next = Math.min(sequence.length - 1, Math.max(0, here + WALK[event.key]));
       handlers.onSelect(sequence[next]);
       tiles[sequence[next]].tile.focus({ preventScroll: true });
-    } else if (event.key === "p" || event.key === "P") handlers.onPin(shown.sample);
+    } else if (event.key === "p" || event.key === "P") handlers.onPin(sample);
     else return;
     event.preventDefault();
   }
