@@ -50,7 +50,7 @@ KdWeight = Annotated[float | None, typer.Option(help="Weight of the distillation
 @app.command()
 def train(
     preset: Preset = "glyphs/resnet20-resnet8",
-    method: Annotated[str, typer.Option(help="ce, kd, normkd, dkd, normdkd, lskd ...")] = "normkd",
+    method: Annotated[str, typer.Option(help="Its name; `normkd presets` lists all methods.")] = "normkd",
     data_root: DataRoot = None,
     epochs: Epochs = None,
     seed: Seed = 0,

@@ -110,3 +110,10 @@ def test_resuming_a_finished_run_returns_its_summary(whole_runs):
     summary = train(toy_recipe("kd"), folder / "kd", where, resume=True, watch=quiet, dataset=toy_dataset())
     assert summary == json.loads((folder / "kd" / "summary.json").read_text())
     assert (folder / "kd" / "student.safetensors").stat().st_mtime_ns == before
+
+
+def test_resuming_a_finished_run_with_another_recipe_is_refused_too(whole_runs):
+    """Its old summary would otherwise be taken for the new recipe's result."""
+    folder, where = whole_runs
+    with pytest.raises(ValueError, match=r"another recipe .*epochs: 2 before, 3 now"):
+        train(toy_recipe("kd", epochs=3), folder / "kd", where, resume=True, watch=quiet, dataset=toy_dataset())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -65,6 +66,13 @@ class Recipe:
     def with_epochs(self, epochs: int) -> Recipe:
         """The same recipe for another length; milestones keep their fraction of the run."""
         return replace(self, epochs=epochs, milestones=scale_milestones(self.milestones, self.epochs, epochs))
+
+    def budget(self) -> str:
+        """A short digest of all that must be equal for a fair comparison: everything but method, settings and seed."""
+        values = asdict(self)
+        free = ("preset", "teacher", "method", "settings", "seed")
+        shared = sorted((name, value) for name, value in values.items() if name not in free)
+        return hashlib.sha256(repr(shared).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         """Text for config.yaml; `from_yaml` gives the equal recipe back."""

@@ -14,6 +14,8 @@ from normkd_explore.training.presets import get_preset, list_presets
 from normkd_explore.training.run_folder import RunFolder
 
 Summary = dict[str, Any]
+Key = tuple[str, str, str, str]  # preset, budget, method, settings
+Groups = dict[Key, dict[int, Summary]]
 
 
 def collect(paths: Sequence[Path]) -> list[Summary]:
@@ -28,47 +30,61 @@ def collect(paths: Sequence[Path]) -> list[Summary]:
 
 
 def format_report(summaries: Sequence[Summary]) -> str:
-    """Two tables: accuracy of each method (last epoch first), and its paired difference to the first method."""
+    """Two tables: accuracy of each method (last epoch first), and its paired difference to the first method.
+
+    Runs are pooled only where everything but the seed is equal, and a seed that was run twice counts once; methods are
+    compared only within one budget (data, epochs, batch, learning rate and so on).
+    """
     groups = _group(summaries)
-    rows = [_accuracy_row(key, group) for key, group in groups.items()]
-    head = ("preset", "method", "n", "test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
+    labels = _labels(groups)
+    rows = [_accuracy_row(key, labels[key], group) for key, group in groups.items()]
+    head = ("preset", "method", "n", "epochs", "test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
     text = table(head, rows)
-    differences = _difference_rows(groups)
+    differences = _difference_rows(groups, labels)
     if differences:
         head = ("preset", "comparison", "n pairs", "mean difference (points)", "std", "p (sign-flip)")
         text += "\n\nPaired by seed, test top-1 of the last epoch:\n" + table(head, differences)
     return text
 
 
-def _group(summaries: Sequence[Summary]) -> dict[tuple[str, str], list[Summary]]:
-    groups: dict[tuple[str, str], list[Summary]] = defaultdict(list)
+def _group(summaries: Sequence[Summary]) -> Groups:
+    """Runs by preset, budget, method and settings; inside, by seed."""
+    groups: Groups = defaultdict(dict)
     for summary in summaries:
-        groups[summary["preset"], summary["method"]].append(summary)
+        key = (summary["preset"], summary["budget"], summary["method"], summary["settings"])
+        groups[key].setdefault(summary["seed"], summary)
     return groups
 
 
-def _accuracy_row(key: tuple[str, str], group: list[Summary]) -> tuple[str, ...]:
-    last = mean_std([100 * summary["test"]["top1"] for summary in group])
-    best = mean_std([100 * summary["best"]["top1"] for summary in group])
-    seconds = statistics.mean(summary["train_seconds"] for summary in group)
-    chosen = ", ".join(sorted({summary["chosen_on"] for summary in group}))
-    return (*key, str(len(group)), last, best, chosen, f"{seconds:.0f}")
+def _labels(groups: Groups) -> dict[Key, str]:
+    """The method's name, with its settings where the report holds the method with several."""
+    settings = defaultdict(set)
+    for preset, _, method, values in groups:
+        settings[preset, method].add(values)
+    return {key: f"{key[2]} ({key[3]})" if len(settings[key[0], key[2]]) > 1 else key[2] for key in groups}
 
 
-def _difference_rows(groups: dict[tuple[str, str], list[Summary]]) -> list[tuple[str, ...]]:
+def _accuracy_row(key: Key, label: str, group: dict[int, Summary]) -> tuple[str, ...]:
+    runs = list(group.values())
+    last = mean_std([100 * run["test"]["top1"] for run in runs])
+    best = mean_std([100 * run["best"]["top1"] for run in runs])
+    seconds = statistics.mean(run["train_seconds"] for run in runs)
+    chosen = ", ".join(sorted({run["chosen_on"] for run in runs}))
+    return (key[0], label, str(len(runs)), str(runs[0]["epochs"]), last, best, chosen, f"{seconds:.0f}")
+
+
+def _difference_rows(groups: Groups, labels: dict[Key, str]) -> list[tuple[str, ...]]:
     rows = []
-    first: dict[str, str] = {}
-    for preset, method in groups:
-        base = first.setdefault(preset, method)
-        if base == method:
-            continue
-        a, b = ({s["seed"]: 100 * s["test"]["top1"] for s in groups[preset, name]} for name in (base, method))
-        pairs = [b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())]
+    first: dict[tuple[str, str], Key] = {}
+    for key, group in groups.items():
+        base = first.setdefault(key[:2], key)
+        seeds = sorted(group.keys() & groups[base].keys()) if base != key else []
+        pairs = [100 * (group[seed]["test"]["top1"] - groups[base][seed]["test"]["top1"]) for seed in seeds]
         if pairs:
             spread = f"{statistics.stdev(pairs):.2f}" if len(pairs) > 1 else "-"
             p = f"{sign_flip_p(pairs):.3f}" if len(pairs) > 1 else "-"
             mean = f"{statistics.mean(pairs):+.2f}"
-            rows.append((preset, f"{method} - {base}", str(len(pairs)), mean, spread, p))
+            rows.append((key[0], f"{labels[key]} - {labels[base]}", str(len(pairs)), mean, spread, p))
     return rows
 
 

@@ -48,14 +48,15 @@ class RunFolder:
                 f"{self.path} holds {state}: continue it with --resume, or choose another folder with --out."
             )
         if resume and config.exists():
-            self._check_same(recipe)
+            self.check_same(recipe)
         elif resume and list_checkpoints(self.checkpoints):
             raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(config, recipe.to_yaml())
         write_json(self.path / "environment.json", describe_environment())
 
-    def _check_same(self, recipe: Recipe) -> None:
+    def check_same(self, recipe: Recipe) -> None:
+        """ValueError, naming what differs, unless this folder was started with `recipe`."""
         before = self.recipe()
         changed = [name for name in vars(recipe) if getattr(before, name) != getattr(recipe, name)]
         if changed:

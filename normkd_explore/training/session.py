@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from normkd_explore.data import Dataset, load_dataset, make_batches
+from normkd_explore.methods import Settings
 from normkd_explore.models import save_weights
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.files import write_json
@@ -101,6 +102,8 @@ def compare(
         for recipe, out in zip(recipes, outs or [None] * len(recipes), strict=True)
     ]
     if resume and all(folder.finished for folder in folders):
+        for recipe, folder in zip(recipes, folders, strict=True):
+            folder.check_same(recipe)
         return [folder.summary() for folder in folders]
     fabric = make_fabric(where.device, lead.precision)
     dataset = dataset or open_dataset(lead, where.data_root)
@@ -169,6 +172,8 @@ def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
         "method": recipe.method,
         "student": recipe.student,
         "teacher": recipe.teacher,
+        "settings": describe_settings(recipe.settings),
+        "budget": recipe.budget(),
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "test": test,
@@ -179,6 +184,12 @@ def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
         "images_per_second": round(sum(r["images_per_second"] * r["seconds"] for r in history) / max(seconds, 1e-9), 1),
         "lockstep": history[-1]["lockstep"],
     }
+
+
+def describe_settings(settings: Settings) -> str:
+    """A method's settings in one line, e.g. "t_norm=2 CE x 0.1 KD x 0.9"."""
+    values = [f"{name}={value:g}" for name, value in settings.loss.items()]
+    return " ".join([*values, f"CE x {settings.ce_weight:g}", f"KD x {settings.kd_weight:g}"])
 
 
 def _check_lockstep(recipes: list[Recipe]) -> None:
