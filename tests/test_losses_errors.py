@@ -152,3 +152,15 @@ def test_constructors_refuse_bad_temperatures(make, argument):
 def test_constructors_refuse_negative_factors(make, argument):
     with pytest.raises(ValueError, match=f"{argument} is -0.5, wanted 0 or more"):
         make(**{argument: -0.5})
+
+
+def test_infinities_that_cancel_in_a_sum_are_found() -> None:
+    bad = logits(4, 10)
+    bad[1, 2], bad[3, 4] = float("inf"), float("-inf")
+    with pytest.raises(ValueError, match="NaN or infinity in 2 of 40 values.*row 1, column 2: inf"):
+        KD()(bad, logits(4, 10))
+
+
+def test_finite_logits_whose_sum_overflows_are_welcome() -> None:
+    big = logits(4, 10) + torch.finfo(torch.float32).max / 8
+    assert torch.isfinite(KD()(big, logits(4, 10)))

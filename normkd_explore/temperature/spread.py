@@ -88,7 +88,7 @@ def row_std(logits_BC: Tensor) -> tuple[Tensor, Tensor]:
 
 def _is_flat(logits_BC: Tensor) -> Tensor:
     limits = torch.finfo(logits_BC.dtype)
-    low_B1, high_B1 = logits_BC.amin(dim=1, keepdim=True), logits_BC.amax(dim=1, keepdim=True)
+    low_B1, high_B1 = logits_BC.aminmax(dim=1, keepdim=True)
     rounding_B1 = 8 * limits.eps * torch.maximum(high_B1, -low_B1)
     return high_B1 - low_B1 <= rounding_B1.clamp_min(limits.tiny**0.5 / limits.eps)
 
