@@ -50,6 +50,8 @@ class Method:
     needs_teacher: bool = True
     unpublished: tuple[Pair, ...] = ()
     """Pairs that the authors' own tables leave out, for which the default is only a guess."""
+    needs_features: bool = False
+    """Whether `build` gives a `FeatureMethod`, which compares feature maps and not logits alone."""
 
 
 NORMKD_PAIRS: tuple[Pair, ...] = (
