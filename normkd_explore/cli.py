@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from normkd_explore.stats_cli import stats
+
 app = typer.Typer(
     help="Knowledge distillation with a temperature for every sample: train, compare, evaluate, report.",
     no_args_is_help=True,
@@ -40,6 +42,14 @@ ImageSize = Annotated[
     int | None, typer.Option(help="Side of the images in pixels; default: the data set's own.", min=8)
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes that decode streamed images.", min=0)]
+CacheChoice = Annotated[
+    str,
+    typer.Option(
+        help="Keep the teacher's logits: off, memory, or a folder for later runs. auto: memory where that takes at "
+        "most a quarter of what is free. The numbers are the same."
+    ),
+]
+CacheLimit = Annotated[float | None, typer.Option(help="Most gigabytes that kept logits may take.", min=0)]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="A loss argument, e.g. --set t_norm=1.5; may be repeated.")
 ]
@@ -67,6 +77,8 @@ def train(
     precision: Precision = "auto",
     image_size: ImageSize = None,
     workers: Workers = None,
+    teacher_cache: CacheChoice = "auto",
+    teacher_cache_limit: CacheLimit = None,
 ) -> None:
     """Train the student of PRESET with a distillation method."""
     from normkd_explore.training import Where, get_preset
@@ -76,7 +88,7 @@ def train(
     recipe = replace(recipe, settings=_settings(recipe.settings, set_, ce_weight, kd_weight))
     recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)
     _announce(recipe, teacher_weights)
-    where = Where(data_root, teacher_weights, device, workers)
+    where = Where(data_root, teacher_weights, device, workers, _cache(teacher_cache, teacher_cache_limit))
     _show(run(recipe, out, where, resume))
 
 
@@ -125,6 +137,8 @@ def compare(
     precision: Precision = "auto",
     image_size: ImageSize = None,
     workers: Workers = None,
+    teacher_cache: CacheChoice = "auto",
+    teacher_cache_limit: CacheLimit = None,
 ) -> None:
     """Train one student per method and seed on the same batches, and compare them in pairs."""
     from normkd_explore.training import Where, get_preset
@@ -132,7 +146,7 @@ def compare(
     from normkd_explore.training import lesson as shorten
     from normkd_explore.training.report import format_report
 
-    where = Where(data_root, teacher_weights, device, workers)
+    where = Where(data_root, teacher_weights, device, workers, _cache(teacher_cache, teacher_cache_limit))
     summaries: list[dict[str, Any]] = []
     for seed in range(seeds):
         recipes = [get_preset(preset, name.strip(), seed) for name in methods.split(",")]
@@ -140,7 +154,7 @@ def compare(
         recipes = [_adjust(r, epochs, batch_size, lr, protocol, precision, image_size, device) for r in recipes]
         outs = [out / f"{r.method}-seed{seed}" if out else None for r in recipes]
         summaries += run(recipes, outs, where, resume)
-    typer.echo(format_report(summaries))
+    _say(format_report(summaries))
 
 
 @app.command()
@@ -183,6 +197,31 @@ def presets(
     from normkd_explore.training.report import format_presets
 
     typer.echo(format_presets(method))
+
+
+@app.command()
+def estimate(
+    preset: Preset = "glyphs/resnet20-resnet8",
+    method: Annotated[str, typer.Option(help="Its name; `normkd presets` lists all methods.")] = "normkd",
+    data_root: DataRoot = None,
+    seconds: Annotated[float, typer.Option(help="Time for the measurements.", min=0.5)] = 10.0,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    precision: Precision = "auto",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+) -> None:
+    """Measure for a few seconds how long training PRESET will take here, what limits it, and whether it fits."""
+    from normkd_explore.training import Where, get_preset
+    from normkd_explore.training.estimate import estimate as measure
+
+    recipe = get_preset(preset, method)
+    recipe = _adjust(recipe, epochs, batch_size, None, recipe.protocol, precision, image_size, device)
+    typer.echo(measure(recipe, Where(data_root, None, device, workers), seconds))
+
+
+app.command()(stats)
 
 
 @app.command()
@@ -229,35 +268,55 @@ def _announce(recipe: Any, weights: Path | None) -> None:
     settings = recipe.settings
     values = ", ".join(f"{name} {value:g}" for name, value in settings.loss.items()) or "no settings"
     mark = "published" if settings.published else "NOT published for this pair"
-    typer.echo(
+    _say(
         f"{recipe.preset}: {recipe.student} with {recipe.method} ({values}; CE x {settings.ce_weight:g}, "
         f"KD x {settings.kd_weight:g}; {mark}: {settings.source})",
         err=True,
     )
 
 
+def _cache(place: str, limit: float | None) -> Any:
+    from normkd_explore.training import TeacherCache
+
+    return TeacherCache(place, None if limit is None else int(limit * 1e9))
+
+
 def _show(summary: dict[str, Any]) -> None:
     test = summary["test"]
     best = summary["best"]
     top5 = f", top-5 {100 * test['top5']:.2f} %" if "top5" in test else ""
-    typer.echo(f"last epoch: test top-1 {100 * test['top1']:.2f} %{top5} (n = {test['n']:,})")
-    typer.echo(f"best epoch: {best['epoch']} with {100 * best['top1']:.2f} % on {summary['chosen_on']}")
-    typer.echo(f"{summary['train_seconds']:.0f} s of training, {summary['images_per_second']:,.0f} images/s")
+    _say(f"last epoch: test top-1 {100 * test['top1']:.2f} %{top5} (n = {test['n']:,})")
+    _say(f"best epoch: {best['epoch']} with {100 * best['top1']:.2f} % on {summary['chosen_on']}")
+    _say(f"{summary['train_seconds']:.0f} s of training, {summary['images_per_second']:,.0f} images/s")
+
+
+def _say(text: str, err: bool = False) -> None:
+    """Print once, however many processes torchrun started."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(text, err=err)
 
 
 def main() -> None:
     """Run the command; an expected error is one clear line (NORMKD_DEBUG=1 shows where it arose)."""
-    from normkd_explore.training.interrupt import Interrupted
-
     try:
         app()
-    except Interrupted as stop:
-        again = shlex.join(["normkd", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"])
-        where = f"in epoch {stop.epoch + 1} after step {stop.step}" if stop.step else f"after epoch {stop.epoch}"
-        typer.echo(f"\nStopped {where}; nothing is lost. Continue with:\n  {again}", err=True)
-        raise SystemExit(130) from None
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("NORMKD_DEBUG"):
-            raise
-        typer.echo(f"normkd: {error}", err=True)
-        raise SystemExit(2) from None
+    except Exception as error:
+        raise SystemExit(_explain(error)) from None
+
+
+def _explain(error: Exception) -> int:
+    """Say what ended the command and return its exit status; what nobody expected is raised again."""
+    from normkd_explore.training import Interrupted, NonFiniteError
+
+    if isinstance(error, Interrupted):
+        words = [*(word for word in sys.argv[1:] if word != "--resume"), "--resume"]
+        many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        again = ("torchrun ... -m normkd_explore " if many else "normkd ") + shlex.join(words)
+        where = f"in epoch {error.epoch + 1} after step {error.step}" if error.step else f"after epoch {error.epoch}"
+        _say(f"\nStopped {where}; nothing is lost. Continue with:\n  {again}", err=True)
+        return 130
+    if os.environ.get("NORMKD_DEBUG") or not isinstance(error, ValueError | OSError | RuntimeError):
+        raise error
+    # Every process meets a NonFiniteError at the same step; other errors may be one process's alone.
+    (_say if isinstance(error, NonFiniteError) else typer.echo)(f"normkd: {error}", err=True)
+    return 2

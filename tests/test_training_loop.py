@@ -162,6 +162,19 @@ def test_paper_protocol_reports_last_and_best_test_epoch(tmp_path):
     assert summary["test"] == metrics[-1]["test"] and summary["best"]["top1"] == max(m["test"]["top1"] for m in metrics)
 
 
+def test_an_evaluation_that_is_not_finite_ends_with_the_epoch_and_the_remedy(tmp_path):
+    """Batch norm's running statistics may overflow while every training batch, which does not use them, is fine."""
+
+    def spoil(moment, runs):
+        for name, buffer in runs[0].learner.module.named_buffers():
+            if moment.epoch == 1 and name.endswith("running_mean"):
+                buffer.fill_(float("nan"))
+
+    with pytest.raises(NonFiniteError, match=r"resnet8 with ce: the val loss after epoch 2 is nan.*lower --lr"):
+        train(toy_recipe("ce"), tmp_path / "run", watch=spoil, dataset=toy_dataset())
+    assert [line["epoch"] for line in RunFolder(tmp_path / "run").metrics()] == [1]
+
+
 def test_published_step_schedule():
     """0.05 for epochs 1-150, then a tenth after epochs 150, 180 and 210, as the field's CIFAR-100 recipe says."""
     epochs = (0, 149, 150, 180, 210, 239)

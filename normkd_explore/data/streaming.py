@@ -5,11 +5,14 @@ Letters: N images of the split, B images of a batch, S = image size in pixels, C
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -17,6 +20,7 @@ from torchvision.transforms import v2
 from normkd_explore.data.batches import Batch, Schedule, check_start, mixed_seed, plan_epoch
 from normkd_explore.data.dataset import Dataset, FileSplit
 from normkd_explore.data.decode import square_picture
+from normkd_explore.data.gpu_jpeg import Box, JpegBytes, announce, choose_decoder, decode_and_cut, whole_rgb_jpeg
 from normkd_explore.data.image_files import read_rgb
 
 EVALUATION_MARGIN = 256 / 224  # resize to 256, keep the central 224: how ImageNet models are evaluated
@@ -44,16 +48,20 @@ class StreamingBatches:
     ) -> None:
         self.dataset, self.schedule, self.augment, self.seed, self.device = dataset, schedule, augment, seed, device
         self.labels_N = split.labels_N
-        workers = default_workers() if workers is None else workers
+        self.workers = default_workers() if workers is None else workers
         self._plan = EpochItems(schedule)
+        self.decoder = choose_decoder(split.names_N, device)
+        if device.type == "cuda":  # elsewhere there is nothing to choose
+            announce(self.decoder)
+        self._pictures = PictureFiles(split, augment, dataset.views.flip)
         self._loader = DataLoader(
-            PictureFiles(split, augment, dataset.views.flip),
+            JpegFiles(self._pictures) if self.decoder.on_gpu else self._pictures,
             batch_sampler=self._plan,
-            num_workers=workers,
-            collate_fn=torch.stack,
+            num_workers=self.workers,
+            collate_fn=list if self.decoder.on_gpu else torch.stack,
             generator=torch.Generator(),  # else every epoch would draw from torch's global generator
             pin_memory=device.type == "cuda",
-            persistent_workers=workers > 0,
+            persistent_workers=self.workers > 0,
         )
 
     @property
@@ -69,7 +77,8 @@ class StreamingBatches:
         check_start(start_step, len(self))
         order_N, view_N = plan_epoch(self.schedule.num_images, self.dataset.views, self.augment, self.seed, epoch)
         self._plan.set(order_N, start_step, (self.seed, epoch))
-        for step, pixels_BSSC in enumerate(self._loader, start_step):
+        for step, loaded in enumerate(self._loader, start_step):
+            pixels_BSSC = self._decode(loaded) if self.decoder.on_gpu else loaded
             index_B = self.schedule.share(order_N, step)
             view_B = self.schedule.share(view_N, step)
             pixels_BSSC, labels_B, index_B, view_B = (
@@ -77,6 +86,10 @@ class StreamingBatches:
                 for tensor in (pixels_BSSC, self.labels_N[index_B], index_B, view_B)
             )
             yield Batch(self.dataset.normalize(pixels_BSSC), labels_B, index_B, view_B)
+
+    def _decode(self, files: list[JpegBytes | Tensor]) -> Tensor:
+        size = self._pictures.split.image_size
+        return decode_and_cut(files, size, EVALUATION_MARGIN, self.device, self._pictures.again)
 
 
 class EpochItems:
@@ -104,21 +117,62 @@ class PictureFiles:
 
     def __init__(self, split: FileSplit, augment: bool, flip: bool) -> None:
         self.split, self.augment = split, augment
-        crop = v2.RandomResizedCrop(split.image_size, antialias=True)
-        self.transform = v2.Compose([crop, v2.RandomHorizontalFlip()]) if flip else crop
+        self.crop, self.flip = v2.RandomResizedCrop(split.image_size, antialias=True), flip
+        self.transform = v2.Compose([self.crop, v2.RandomHorizontalFlip()]) if flip else self.crop
 
     def __getitem__(self, item: Item) -> Tensor:
         index, seed = item
         image = read_rgb(self.split.path(index))
         if not self.augment:
             return torch.from_numpy(np.array(square_picture(image, self.split.image_size, EVALUATION_MARGIN)))
-        # torchvision draws from torch's global generator: lend it our seed and give the generator back unchanged.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with lent_generator(seed):
             return torch.from_numpy(np.array(self.transform(image)))
 
     def __len__(self) -> int:
         return len(self.split)
+
+    def draw_cut(self, image: Image.Image, seed: int) -> tuple[Box, bool]:
+        """Draw the part and the flip that `__getitem__` would show of an image of this size."""
+        with lent_generator(seed):
+            part = self.crop.make_params([image])
+            flip = self.flip and torch.rand(1).item() < 0.5
+        return (part["top"], part["left"], part["height"], part["width"]), flip
+
+    def again(self, file: JpegBytes) -> Tensor:
+        """Read with Pillow what a GPU refused: uint8 (S, S, C), or an error that names the file."""
+        return self[file.index, file.seed]
+
+
+class JpegFiles:
+    """Reads one file and draws its cut, for a GPU that decodes; what is no plain JPEG is decoded at once."""
+
+    def __init__(self, pictures: PictureFiles) -> None:
+        self.pictures = pictures
+
+    def __getitem__(self, item: Item) -> JpegBytes | Tensor:
+        index, seed = item
+        try:
+            content = self.pictures.split.path(index).read_bytes()
+        except OSError:
+            return self.pictures[item]  # whose error says more
+        if not whole_rgb_jpeg(content):
+            return self.pictures[item]
+        bytes_L = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        if not self.pictures.augment:
+            return JpegBytes(index, seed, bytes_L, None, False)
+        with Image.open(io.BytesIO(content)) as image:  # its size alone is read
+            return JpegBytes(index, seed, bytes_L, *self.pictures.draw_cut(image, seed))
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@contextmanager
+def lent_generator(seed: int) -> Iterator[None]:
+    """torchvision draws from torch's global generator: lend it a seed and give the generator back unchanged."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def default_workers() -> int:

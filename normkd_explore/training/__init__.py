@@ -10,6 +10,7 @@ from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.session import Where, compare, make_fabric, open_dataset, train
 from normkd_explore.training.teacher import Teacher, load_example_student, load_teacher, new_student
+from normkd_explore.training.teacher_cache import TeacherCache
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -22,6 +23,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "Teacher",
+    "TeacherCache",
     "Where",
     "compare",
     "evaluate",

@@ -10,24 +10,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normkd_explore.data import Batch
+from normkd_explore.training import processes
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, Any]:
+def evaluate(model: nn.Module, batches: Iterable[Batch], shared: bool = False) -> dict[str, Any]:
     """Mean cross-entropy, top-1 and top-5 accuracy (fractions) and the number of images n.
 
     top-5 is left out where there are five classes or fewer. The model is put in eval mode for the time and back.
+    `shared` says that `batches` are this process's share of the split: the sums of all processes are added, and the
+    result is that of one process on the whole split.
     """
     was_training = model.training
     model.eval()
-    sums: Tensor | None = None
+    sums = torch.zeros(5, device=next((p.device for p in model.parameters()), None))
     for batch in batches:
-        measured = _batch_sums(model(batch.images_BCHW), batch.labels_B)
-        sums = measured if sums is None else sums + measured
+        if len(batch.labels_B):  # the last step of a split may have no image for this process
+            sums = sums + _batch_sums(model(batch.images_BCHW), batch.labels_B)
     model.train(was_training)
-    if sums is None:
+    loss, top1, top5, classes, n = (processes.total(sums) if shared else sums).tolist()
+    if n == 0:
         raise ValueError("batches: found none, wanted at least one image to evaluate on.")
-    loss, top1, top5, classes, n = sums.tolist()
     result = {"loss": loss / n, "top1": top1 / n, "top5": top5 / n, "n": round(n)}
     if classes / n <= 5:
         del result["top5"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 
 from normkd_explore.data import Batch
 from normkd_explore.data.batches import mixed_seed
+from normkd_explore.feature_losses.couple import Couple, Observation
+from normkd_explore.models import Features
+from normkd_explore.training import processes
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.schedule import learning_rate
@@ -20,7 +24,14 @@ TOTALS = ("loss", "ce", "kd", "top1", "grad_norm", "images")
 
 
 class NonFiniteError(RuntimeError):
-    """The gradient became NaN or infinite; the weights are those before that step."""
+    """The gradient became NaN or infinite, and the weights are those before that step; or an evaluation did.
+
+    `images` are the positions, in the training split, of the images of that step (of all processes).
+    """
+
+    def __init__(self, message: str, images: list[int]) -> None:
+        super().__init__(message)
+        self.images = images
 
 
 class Learner:
@@ -29,9 +40,12 @@ class Learner:
     All sums stay on the device until `read_totals`, so that a GPU never waits for the host inside an epoch.
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, fabric: Fabric, steps_per_epoch: int) -> None:
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, fabric: Fabric, steps_per_epoch: int, couple: Couple | None = None
+    ) -> None:
         self.recipe, self.fabric, self.steps_per_epoch = recipe, fabric, steps_per_epoch
-        self.objective = Objective(recipe.method, recipe.settings, recipe.epochs).to(fabric.device)
+        self.objective = Objective(recipe.method, recipe.settings, recipe.epochs, couple, recipe.seed)
+        self.objective.to(fabric.device)
         model = model.to(memory_format=torch.channels_last)  # several times faster convolutions on CPUs
         parameters = [*model.parameters(), *self.objective.parameters()]
         # The fused kernel skips the whole update where `found_inf` is 1, on the device and without asking the host.
@@ -41,6 +55,7 @@ class Learner:
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.totals = torch.zeros(len(TOTALS), device=fabric.device)
         self.first_bad_step = torch.full((), -1, dtype=torch.long, device=fabric.device)
+        self.bad_images = torch.full((recipe.batch_size // processes.size(),), -1, device=fabric.device)
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0  # spent training in the current epoch, interruptions not counted
 
@@ -49,28 +64,49 @@ class Learner:
         """The bare model, without Fabric's wrapper."""
         return self.model.module
 
-    def step(self, batch: Batch, logits_t: Tensor | None, epoch: int, step: int) -> None:
+    def step(
+        self, batch: Batch, logits_t: Tensor | None, epoch: int, step: int, features_t: Features | None = None
+    ) -> None:
         """Forward, loss, backward, update. `epoch` and `step` (within the epoch) count from 0."""
         # Randomness inside the model (dropout) depends on the position alone: resuming and lockstep stay exact.
-        torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step))
+        # The first process draws what a single one would, the others something else for their images.
+        own = [processes.rank()] if processes.rank() else []
+        torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step, *own))
         self._set_learning_rate(epoch * self.steps_per_epoch + step)
-        logits_s = self.model(batch.images_BCHW)
-        loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step)
+        logits_s, seen = self._forward(batch, features_t)
+        loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step, seen)
         self.fabric.backward(loss.total)
-        grad_norm = self._guard(step)
+        processes.average_gradients(self.objective.parameters())
+        processes.average_batch_norm(self.module, self.objective)
+        grad_norm = self._guard(step, batch.index_B)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._count(loss, logits_s, batch.labels_B, grad_norm)
 
-    def _loss(self, logits_s: Tensor, logits_t: Tensor | None, labels_B: Tensor, epoch: int, step: int) -> Loss:
+    def _forward(self, batch: Batch, features_t: Features | None) -> tuple[Tensor, Observation | None]:
+        if not self.objective.needs_features:
+            return self.model(batch.images_BCHW), None
+        logits_s, features_s = self.model(batch.images_BCHW, return_features=True)
+        return logits_s, Observation(features_s, features_t, batch.labels_B, batch.index_B)
+
+    def _loss(
+        self,
+        logits_s: Tensor,
+        logits_t: Tensor | None,
+        labels_B: Tensor,
+        epoch: int,
+        step: int,
+        seen: Observation | None,
+    ) -> Loss:
         try:
-            return self.objective(logits_s, logits_t, labels_B, epoch + 1)
+            return self.objective(logits_s, logits_t, labels_B, epoch + 1, seen)
         except ValueError:
-            # On a CPU the loss itself refuses NaN; say where in the training that was.
-            if not torch.isfinite(logits_s).all():
-                self.first_bad_step.fill_(step)
-                self.raise_if_bad(epoch)
-            raise
+            # On a CPU the loss itself refuses NaN. Let the guard see one instead: it stops every process at this step
+            # and says where in the training that was.
+            if all(torch.isfinite(logits).all() for logits in (logits_s, logits_t) if logits is not None):
+                raise
+            nan = logits_s.sum() * float("nan")
+            return Loss(nan, nan, nan)
 
     def _set_learning_rate(self, global_step: int) -> None:
         r = self.recipe
@@ -79,12 +115,14 @@ class Learner:
             group["lr"] = lr
 
     @torch.no_grad()
-    def _guard(self, step: int) -> Tensor:
+    def _guard(self, step: int, index_B: Tensor) -> Tensor:
         """Measure the gradient and forbid this and every later update once it is not finite."""
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         bad = (self.first_bad_step < 0) & ~torch.isfinite(norm)
         self.first_bad_step = torch.where(bad, step, self.first_bad_step)
+        places = self.bad_images[: len(index_B)]
+        places.copy_(torch.where(bad, index_B[: len(places)], places))
         self.optimizer.optimizer.found_inf = (self.first_bad_step >= 0).float()
         return norm
 
@@ -116,6 +154,7 @@ class Learner:
 
     def finish_epoch(self, epoch: int, measured: dict[str, Any]) -> dict[str, Any]:
         """Append the epoch's record to `history` and start the sums of the next one."""
+        self.totals = processes.total(self.totals)
         images = float(self.totals[-1])
         record = {
             "epoch": epoch + 1,
@@ -136,20 +175,36 @@ class Learner:
         step = int(self.first_bad_step)
         if step >= 0:
             lr = self.optimizer.param_groups[0]["lr"]
+            images = [image for part in processes.gather(self.bad_images.tolist()) for image in part if image >= 0]
             raise NonFiniteError(
                 f"{self.recipe.student} with {self.recipe.method}: the gradient was not finite in epoch {epoch + 1}, "
                 f"step {step} (learning rate {lr:.4g}). No weight was changed by that step or after it. Common causes: "
                 "a learning rate that is too high, a teacher with NaN or infinite logits, half precision that "
-                "overflowed. Try a lower --lr, or --precision 32-true."
+                "overflowed. Try a lower --lr, or --precision 32-true. The images of that step, by position in the "
+                f"training split: {', '.join(map(str, images))}.",
+                images,
+            )
+
+    def raise_if_not_finite(self, measured: dict[str, Any], split: str, epoch: int) -> None:
+        """NonFiniteError if an evaluation gave NaN or infinity although every gradient was finite."""
+        if not math.isfinite(measured["loss"]):
+            raise NonFiniteError(
+                f"{self.recipe.student} with {self.recipe.method}: the {split} loss after epoch {epoch + 1} is "
+                f"{measured['loss']}, although every gradient was finite: the weights, or the batch norm's running "
+                "statistics, have grown too large. Try a lower --lr; the newest checkpoint is an earlier one.",
+                [],
             )
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to continue exactly: weights, momentum, sums of the epoch, history."""
+        """Everything needed to continue exactly: weights, momentum, sums of the epoch, history.
+
+        All processes must ask at the same step, since each has its own sums; the rest is equal everywhere.
+        """
         return {
             "model": self.module.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.optimizer.state_dict()["state"],
-            "totals": self.totals,
+            "totals": processes.stack(self.totals),
             "seconds": self.seconds,
             "history": self.history,
         }
@@ -159,6 +214,6 @@ class Learner:
         self.module.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         self._load_momentum(state["optimizer"])
-        self.totals.copy_(state["totals"])
+        self.totals.copy_(processes.own_part(state["totals"].view(-1, len(TOTALS))))
         self.seconds = state["seconds"]
         self.history = list(state["history"])

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from normkd_explore.data import Batch, Batches
+from normkd_explore.models import Features
+from normkd_explore.training import processes
 from normkd_explore.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.interrupt import Interrupted, StopRequest
@@ -17,11 +20,12 @@ from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.teacher import Teacher
 
 CHECKPOINT_SECONDS = 600  # besides the end of every epoch: the most that a power cut may cost
+GO, SAVE, STOP = 0, 1, 2  # what the processes of a run may do after a step; they agree on the largest
 
 
 @dataclass
 class Run:
-    """A learner and the folder where it is kept (None: in memory only, as in a notebook)."""
+    """A learner and the folder where it is kept (None: in memory only, or kept by another process)."""
 
     name: str
     learner: Learner
@@ -30,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where training is: `step` of `steps` are done in `epoch` (from 0) of `epochs`, the last one with `images`."""
+    """Where training is: `step` of `steps` are done in `epoch` (from 0) of `epochs`, the last with `images` in all."""
 
     epoch: int
     epochs: int
@@ -55,7 +59,8 @@ def fit(
 
     Every student ends with the weights that it would have had alone, since nothing it uses depends on the others.
     After each epoch the students are evaluated on `eval_batches`, recorded under `eval_name`, and saved. `watch` is
-    called after every step. Ctrl-C and SIGTERM end with `Interrupted` after the current step, with everything saved.
+    called after every step. Ctrl-C and SIGTERM end with `Interrupted` after the current step, with everything saved;
+    of several processes, all end after the same step, whichever got the signal.
     """
     epochs, steps = runs[0].learner.recipe.epochs, len(train_batches)
     first_epoch, first_step = _restore(runs) if resume else (0, 0)
@@ -67,33 +72,45 @@ def fit(
                 run.learner.model.train()
             for step, batch in enumerate(train_batches.epoch(epoch, start), start):
                 _train_batch(runs, teacher, batch, epoch, step)
-                watch(Moment(epoch, epochs, step + 1, steps, len(batch.labels_B)), runs)
-                stopping = stop.requested and step + 1 < steps
-                if stopping or time.perf_counter() - clock > CHECKPOINT_SECONDS:
+                watch(Moment(epoch, epochs, step + 1, steps, len(batch.labels_B) * processes.size()), runs)
+                save = SAVE if time.perf_counter() - clock > CHECKPOINT_SECONDS else GO
+                wish = processes.agree(STOP if stop.requested else save)
+                stopping = wish == STOP and step + 1 < steps
+                if stopping or wish == SAVE:
                     clock = _save(runs, epoch, step + 1, clock)
                 if stopping:
                     raise Interrupted(epoch, step + 1, runs[0].folder and runs[0].folder.path)
 
             _finish_epoch(runs, eval_batches, eval_name, epoch, time.perf_counter() - clock)
             _save(runs, epoch + 1, 0)
-            if stop.requested and epoch + 1 < epochs:
+            if epoch + 1 < epochs and processes.agree(stop.requested):
                 raise Interrupted(epoch + 1, 0, runs[0].folder and runs[0].folder.path)
 
 
 def _train_batch(runs: list[Run], teacher: Teacher | None, batch: Batch, epoch: int, step: int) -> None:
-    logits_t = teacher.logits(batch) if teacher else None
+    logits_t, features_t = _ask(runs, teacher, batch)
     for run in runs:
-        run.learner.step(batch, logits_t, epoch, step)
+        run.learner.step(batch, logits_t, epoch, step, features_t)
         # On a GPU this question would make the host wait, so there it is asked once an epoch.
         if batch.labels_B.device.type == "cpu":
             run.learner.raise_if_bad(epoch)
+
+
+def _ask(runs: list[Run], teacher: Teacher | None, batch: Batch) -> tuple[Tensor | None, Features | None]:
+    """The teacher's logits, and its features if one of the students learns from them."""
+    if teacher is None:
+        return None, None
+    if any(run.learner.objective.needs_features for run in runs):
+        return teacher.logits_and_features(batch)
+    return teacher.logits(batch), None
 
 
 def _finish_epoch(runs: list[Run], eval_batches: Batches, eval_name: str, epoch: int, seconds: float) -> None:
     for run in runs:
         run.learner.raise_if_bad(epoch)
         run.learner.seconds += seconds
-        measured = evaluate(run.learner.model, eval_batches.epoch(0))
+        measured = evaluate(run.learner.model, eval_batches.epoch(0), shared=True)
+        run.learner.raise_if_not_finite(measured, eval_name, epoch)
         run.learner.finish_epoch(epoch, {eval_name: measured, "lockstep": len(runs)})
         if run.folder:
             run.folder.write_metrics(run.learner.history)
@@ -103,26 +120,28 @@ def _save(runs: list[Run], epoch: int, step: int, clock: float | None = None) ->
     """Write every run's state; returns the time from which the next stretch of training is counted."""
     for run in runs:
         run.learner.seconds += time.perf_counter() - clock if clock else 0.0
+        state = run.learner.state()
         if run.folder:
-            save_checkpoint(run.folder.checkpoints, epoch, step, run.learner.state())
+            save_checkpoint(run.folder.checkpoints, epoch, step, state)
     return time.perf_counter()
 
 
 def _restore(runs: list[Run]) -> tuple[int, int]:
     """Load every run's newest checkpoint and return the position, which all must share."""
-    found = {run.name: run.folder and latest_checkpoint(run.folder.checkpoints) for run in runs}
-    positions = {(point.epoch, point.step) if point else (0, 0) for point in found.values()}
+    # The first process reads and tells the others, so that all go on from one place even without a shared disk.
+    found = processes.share(lambda: [run.folder and latest_checkpoint(run.folder.checkpoints) for run in runs])
+    positions = {(point.epoch, point.step) if point else (0, 0) for point in found}
     if len(positions) > 1:
-        places = ", ".join(f"{name} {_place(point)}" for name, point in found.items())
+        places = ", ".join(f"{run.name} {_place(point)}" for run, point in zip(runs, found, strict=True))
         raise ValueError(
             f"resume: found runs at different positions ({places}), wanted all at one. Resume each alone with "
             "`normkd train --resume`."
         )
-    for run in runs:
-        point = found[run.name]
+    for run, point in zip(runs, found, strict=True):
         if point:
             run.learner.load_state(point.state)
-            run.folder.write_metrics(run.learner.history)
+            if run.folder:
+                run.folder.write_metrics(run.learner.history)
     return positions.pop()
 
 

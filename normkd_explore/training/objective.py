@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from normkd_explore.data.batches import mixed_seed
+from normkd_explore.feature_losses.couple import Couple, Observation
 from normkd_explore.methods import Settings, get_method
 from normkd_explore.temperature import tell_epoch
 
@@ -26,23 +28,48 @@ class Objective(nn.Module):
     Cross-entropy is a mean over the batch on the student's raw logits; L_KD is the method's own loss, a mean over the
     batch as well. Both are computed in float32 at least. `epoch` counts from 1, up to `epochs`; a method that changes
     during training is told when it changes (`tell_epoch`).
+
+    A feature method (`needs_features`) gets an `Observation` in place of the logits; its adapters are built for
+    `couple` and drawn from `seed`.
     """
 
-    def __init__(self, method: str, settings: Settings, epochs: int) -> None:
+    def __init__(
+        self, method: str, settings: Settings, epochs: int, couple: Couple | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
         self.settings, self.epochs = settings, epochs
         self._told = 0
         entry = get_method(method)
         self.distillation = entry.build(**settings.loss) if entry.needs_teacher else None
+        self.needs_features = entry.needs_features
+        if self.needs_features:
+            self._connect(method, couple, seed)
 
-    def forward(self, logits_s: Tensor, logits_t: Tensor | None, target: Tensor, epoch: int) -> Loss:
+    def _connect(self, method: str, couple: Couple | None, seed: int) -> None:
+        if couple is None:
+            raise ValueError(
+                f"couple: found None; {method} compares features, so it must know both networks beforehand. "
+                "Pass introduce(student, teacher, image_size, train_labels)."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed_seed(seed, *b"adapters"))
+            self.distillation.connect(couple)
+
+    def forward(
+        self,
+        logits_s: Tensor,
+        logits_t: Tensor | None,
+        target: Tensor,
+        epoch: int,
+        seen: Observation | None = None,
+    ) -> Loss:
         ce = F.cross_entropy(logits_s.float() if logits_s.dtype != torch.float64 else logits_s, target)
         if self.distillation is None:
             return Loss(self.settings.ce_weight * ce, ce, torch.zeros_like(ce))
         if epoch != self._told:
             tell_epoch(self.distillation, epoch, self.epochs)
             self._told = epoch
-        kd = self.distillation(logits_s, logits_t, target)
+        kd = self.distillation(seen) if self.needs_features else self.distillation(logits_s, logits_t, target)
         return Loss(self.settings.ce_weight * ce + self.kd_weight(epoch) * kd, ce, kd)
 
     def kd_weight(self, epoch: int) -> float:

@@ -16,7 +16,7 @@ class ProgressBar:
     """A watcher for `fit` that shows epoch, loss, top-1, images/s and the time left of the whole training.
 
     On a GPU, reading the loss inside an epoch would make the host wait for the device, so loss and top-1 there are
-    those of the last finished epoch.
+    those of the last finished epoch. Of several processes the first shows those of its own share of the batches.
     """
 
     def __init__(self, description: str, disable: bool = False) -> None:

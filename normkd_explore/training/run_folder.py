@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 import normkd_explore
+from normkd_explore.training import processes
 from normkd_explore.training.checkpoint import list_checkpoints
 from normkd_explore.training.files import write_json, write_text
 from normkd_explore.training.recipe import Recipe
@@ -101,6 +102,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "normkd_explore": normkd_explore.__version__,
         "packages": {name: _version(name) for name in PACKAGES},
+        "processes": processes.size(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": {"name": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
         "cuda": torch.version.cuda if accelerator else None,

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from normkd_explore.data import Dataset, load_dataset, make_batches
-from normkd_explore.methods import Settings
+from normkd_explore.data import Batches, Dataset, FileSplit, load_dataset, make_batches
+from normkd_explore.feature_losses.couple import introduce
+from normkd_explore.methods import Settings, get_method
 from normkd_explore.models import save_weights
+from normkd_explore.training import processes
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.files import write_json
-from normkd_explore.training.learner import Learner
+from normkd_explore.training.learner import Learner, NonFiniteError
 from normkd_explore.training.loop import Run, Watcher, fit
 from normkd_explore.training.progress import ProgressBar
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.teacher import Teacher, load_teacher, new_student
+from normkd_explore.training.teacher_cache import TeacherCache
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -39,6 +43,8 @@ class Where:
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int | None = None
     """Processes that decode streamed images; None chooses by the number of cores."""
+    teacher_cache: TeacherCache | None = None
+    """Keeps the teacher's logits, also for the next training with this `Where`; None computes them at every step."""
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
@@ -54,7 +60,7 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         )
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
 
-    fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=precision)
+    fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))
     fabric.launch()
     return fabric
 
@@ -83,6 +89,7 @@ def train(
     return compare([recipe], [out], where, resume, watch, dataset)[0]
 
 
+@processes.lost_process_explained()
 def compare(
     recipes: list[Recipe],
     outs: list[Path | str | None] | None = None,
@@ -93,7 +100,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Train several students in lockstep on the same batches with one teacher, and return a summary for each.
 
-    The recipes may differ in method and settings alone; each student ends as it would have ended alone.
+    The recipes may differ in method and settings alone; each student ends as it would have ended alone. Under
+    `torchrun` each batch is shared between the processes (see `processes`); the first one writes the folders.
     """
     _check_lockstep(recipes)
     lead = recipes[0]
@@ -101,13 +109,13 @@ def compare(
         RunFolder(out or default_folder(recipe, where))
         for recipe, out in zip(recipes, outs or [None] * len(recipes), strict=True)
     ]
-    if resume and all(folder.finished for folder in folders):
-        for recipe, folder in zip(recipes, folders, strict=True):
-            folder.check_same(recipe)
-        return [folder.summary() for folder in folders]
     fabric = make_fabric(where.device, lead.precision)
-    dataset = dataset or open_dataset(lead, where.data_root)
-    teacher = _open_teacher(recipes, dataset, where, fabric)
+    finished = processes.share(lambda: _finished(recipes, folders)) if resume else None
+    if finished:
+        return finished
+    processes.announce([recipe.method for recipe in recipes], lead.batch_size)
+    dataset = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
+    teacher = processes.one_by_machine(lambda: _open_teacher(recipes, dataset, where, fabric))
     train_batches = make_batches(
         dataset,
         "train",
@@ -116,34 +124,68 @@ def compare(
         seed=lead.seed,
         device=fabric.device,
         workers=where.workers,
+        rank=processes.rank(),
+        world_size=processes.size(),
     )
-    for recipe, folder in zip(recipes, folders, strict=True):
-        folder.start(recipe, resume)
+    guide, train_batches = _use_cache(recipes, teacher, dataset, train_batches, where)
+    processes.share(lambda: [folder.start(r, resume) for r, folder in zip(recipes, folders, strict=True)])
     runs = [
-        Run(_label(recipe), _learner(recipe, dataset, fabric, len(train_batches)), folder)
+        Run(
+            _label(recipe),
+            _learner(recipe, dataset, fabric, len(train_batches), teacher),
+            folder if processes.first() else None,
+        )
         for recipe, folder in zip(recipes, folders, strict=True)
     ]
     chosen = "val" if dataset.val is not None else "test"
-    bar = nullcontext(watch) if watch else ProgressBar(_title(recipes))
-    with bar as watcher:
+    bar = nullcontext(watch) if watch else ProgressBar(_title(recipes), disable=not processes.first())
+    with bar as watcher, _files_named(dataset):
         fit(
             runs,
             train_batches,
             _eval_batches(dataset, chosen, fabric, where),
             chosen,
-            teacher,
+            guide,
             watcher,
             resume,
         )
     return [_finish(run, dataset, fabric, where) for run in runs]
 
 
+def _finished(recipes: list[Recipe], folders: list[RunFolder]) -> list[dict[str, Any]] | None:
+    """The summaries, if every folder holds a finished run of its recipe."""
+    if not all(folder.finished for folder in folders):
+        return None
+    for recipe, folder in zip(recipes, folders, strict=True):
+        folder.check_same(recipe)
+    return [folder.summary() for folder in folders]
+
+
+@contextmanager
+def _files_named(dataset: Dataset) -> Iterator[None]:
+    """Add the images' file names to a NonFiniteError, where they come from files."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if not error.images or not isinstance(dataset.train, FileSplit):
+            raise
+        names = ", ".join(str(dataset.train.path(image)) for image in error.images)
+        raise NonFiniteError(f"{error} Their files: {names}.", error.images) from error
+
+
 def _finish(run: Run, dataset: Dataset, fabric: Fabric, where: Where) -> dict[str, Any]:
     """Measure the test split once, then write the weights and the summary."""
     history = run.learner.history
     test = history[-1].get("test") or evaluate(
-        run.learner.model, _eval_batches(dataset, "test", fabric, where).epoch(0)
+        run.learner.model, _eval_batches(dataset, "test", fabric, where).epoch(0), shared=True
     )
+    summary = summarise(run.learner, test)
+    if run.folder:
+        _write_results(run, dataset, summary)
+    return summary
+
+
+def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any]) -> None:
     recipe = run.learner.recipe
     metadata = {
         "model": recipe.student,
@@ -152,9 +194,7 @@ def _finish(run: Run, dataset: Dataset, fabric: Fabric, where: Where) -> dict[st
         "method": recipe.method,
     }
     save_weights(run.learner.module, run.folder.student, metadata=metadata)
-    summary = summarise(run.learner, test)
     write_json(run.folder.path / "summary.json", summary)
-    return summary
 
 
 def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
@@ -212,12 +252,41 @@ def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric:
     return Teacher(model, fabric)
 
 
-def _learner(recipe: Recipe, dataset: Dataset, fabric: Fabric, steps: int) -> Learner:
-    return Learner(recipe, new_student(recipe.student, dataset.num_classes, recipe.seed), fabric, steps)
+def _use_cache(
+    recipes: list[Recipe], teacher: Teacher | None, dataset: Dataset, batches: Batches, where: Where
+) -> tuple[Teacher | None, Batches]:
+    """The teacher and the batches of the loop, with cached logits where that was asked for."""
+    if teacher is None or where.teacher_cache is None:
+        return teacher, batches
+    features = any(get_method(recipe.method).needs_features for recipe in recipes)
+    return where.teacher_cache.attach(teacher, dataset, batches, recipes[0].precision, features)
+
+
+def _learner(recipe: Recipe, dataset: Dataset, fabric: Fabric, steps: int, teacher: Teacher | None) -> Learner:
+    student = new_student(recipe.student, dataset.num_classes, recipe.seed)
+    couple = None
+    if get_method(recipe.method).needs_features:
+        couple = introduce(student, teacher.model, dataset.image_size, dataset.train.labels_N)
+    return Learner(recipe, student, fabric, steps, couple)
 
 
 def _eval_batches(dataset: Dataset, split: str, fabric: Fabric, where: Where) -> Any:
-    return make_batches(dataset, split, 256, augment=False, device=fabric.device, workers=where.workers)
+    return make_batches(
+        dataset,
+        split,
+        _eval_size(len(dataset.split(split)), processes.size()),
+        augment=False,
+        device=fabric.device,
+        workers=where.workers,
+        rank=processes.rank(),
+        world_size=processes.size(),
+    )
+
+
+def _eval_size(images: int, size: int) -> int:
+    """Images of an evaluation step: 256 a process, or a few less where the last step would leave a process none."""
+    fitting = (step for step in range(256 * size, 0, -size) if images % step == 0 or images % step >= size)
+    return next(fitting, 256 * size)
 
 
 def _label(recipe: Recipe) -> str:

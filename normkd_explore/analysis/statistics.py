@@ -1,0 +1,169 @@
+"""What one model's logits look like, sample by sample: mean, standard deviation, maximum, entropy, confidence.
+
+Everything is computed in float64. Only `LogitStatistics.frame` needs pandas.
+
+Legend: N samples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from normkd_explore.checks import check_logits, check_positive, check_target
+from normkd_explore.temperature import row_std
+
+if TYPE_CHECKING:
+    import pandas
+
+Floats = NDArray[np.float64]
+MEASURES = ("mean", "std", "max", "entropy", "confidence")
+"""Names of the per-sample numbers, in the order of tables and figures."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogitStatistics:
+    """One number a sample and measure, float64, all at temperature 1."""
+
+    num_classes: int
+    mean_N: Floats
+    """Mean of a sample's logits. Softmax does not see it."""
+    std_N: Floats
+    """Sample standard deviation of a sample's logits (divisor C - 1); 0 where they are all equal."""
+    max_N: Floats
+    """Largest logit."""
+    entropy_N: Floats
+    """-Σ_c p_c log p_c of p = softmax(z), in nats: 0 for a sure model, log C for an even spread."""
+    confidence_N: Floats
+    """Largest softmax probability."""
+    predicted_N: NDArray[np.int64]
+    """Position of the largest logit."""
+    labels_N: NDArray[np.int64] | None = None
+    """True classes, where they are known."""
+
+    def __len__(self) -> int:
+        return len(self.std_N)
+
+    @property
+    def correct_N(self) -> NDArray[np.bool_]:
+        """Whether the largest logit is the true class's.
+
+        Raises:
+            ValueError: no labels were given.
+        """
+        if self.labels_N is None:
+            raise ValueError("labels: found none, wanted the true class of each sample to say which ones are correct.")
+        return self.predicted_N == self.labels_N
+
+    def by_correctness(self) -> dict[str, LogitStatistics]:
+        """The samples in two groups, "right" and "wrong"; a group without samples is left out.
+
+        Raises:
+            ValueError: no labels were given.
+        """
+        groups = {"right": self.correct_N, "wrong": ~self.correct_N}
+        return {name: self.select(chosen_N) for name, chosen_N in groups.items() if chosen_N.any()}
+
+    def select(self, chosen_N: NDArray[np.bool_]) -> LogitStatistics:
+        """The same measures for some of the samples: `chosen_N` is a mask (N,) or positions."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name.endswith("_N")}
+        chosen = {name: None if values_N is None else values_N[chosen_N] for name, values_N in arrays.items()}
+        return replace(self, **chosen)
+
+    def measure(self, name: str) -> Floats:
+        """The numbers of one of `MEASURES`.
+
+        Raises:
+            ValueError: there is no such measure.
+        """
+        if name not in MEASURES:
+            raise ValueError(f"measure is {name!r}, wanted one of {', '.join(MEASURES)}.")
+        return getattr(self, f"{name}_N")
+
+    def frame(self, class_names: Sequence[str] | None = None) -> pandas.DataFrame:
+        """A table with a row a sample: the measures, predicted class and, where known, true class and correctness.
+
+        Classes are names where `class_names` gives C of them, else positions.
+        """
+        import pandas
+
+        def named(positions_N: NDArray[np.int64]) -> list:
+            return [class_names[c] if class_names is not None else c for c in positions_N.tolist()]
+
+        columns: dict[str, object] = {name: self.measure(name) for name in MEASURES}
+        columns["predicted"] = named(self.predicted_N)
+        if self.labels_N is not None:
+            columns |= {"label": named(self.labels_N), "correct": self.correct_N}
+        return pandas.DataFrame(columns)
+
+
+def as_logits(values: ArrayLike | Tensor, name: str = "logits") -> Tensor:
+    """A float64 copy (N, C) on the CPU.
+
+    Raises:
+        ValueError: not (N, C) with N >= 1 and C >= 2, or NaN or infinity inside.
+    """
+    tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    logits_NC = tensor.to("cpu", torch.float64, copy=True)
+    check_logits(name, logits_NC)
+    return logits_NC
+
+
+def logit_statistics(logits: ArrayLike | Tensor, labels: ArrayLike | Tensor | None = None) -> LogitStatistics:
+    """Measure every sample's logits at temperature 1.
+
+    Args:
+        logits: (N, C), tensor or array of any numeric dtype.
+        labels: N class positions, whole numbers; None where they are not known.
+    Raises:
+        ValueError: shapes do not fit, values are not finite, or labels lie outside 0..C-1.
+        TypeError: labels that are not whole numbers.
+    """
+    logits_NC = as_logits(logits)
+    labels_N = None
+    if labels is not None:
+        given = labels.detach() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+        labels_N = given.cpu() if given.is_floating_point() else given.to("cpu", torch.int64)
+        check_target(labels_N, logits_NC, needed_by="accuracy")
+    std_N1, flat_N1 = row_std(logits_NC)
+    log_p_NC = logits_NC.log_softmax(dim=1)
+    p_NC = log_p_NC.exp()
+    return LogitStatistics(
+        num_classes=logits_NC.shape[1],
+        mean_N=logits_NC.mean(dim=1).numpy(),
+        std_N=std_N1.masked_fill(flat_N1, 0.0).squeeze(1).numpy(),
+        max_N=logits_NC.amax(dim=1).numpy(),
+        entropy_N=_entropy(log_p_NC).numpy(),
+        confidence_N=p_NC.amax(dim=1).numpy(),
+        predicted_N=logits_NC.argmax(dim=1).numpy(),
+        labels_N=None if labels_N is None else labels_N.numpy(),
+    )
+
+
+def softened_entropy(logits: ArrayLike | Tensor, temperature: float | ArrayLike) -> Floats:
+    """Entropy of softmax(z / T) in nats, (N,), for one T or one for each sample.
+
+    Args:
+        logits: (N, C).
+        temperature: T > 0, a number or (N,).
+    Raises:
+        ValueError: a temperature is not a finite number above 0, or their number is not N.
+    """
+    logits_NC = as_logits(logits)
+    T_N = np.array(check_positive("temperature", temperature) if np.isscalar(temperature) else temperature, np.float64)
+    if T_N.ndim and T_N.shape != (len(logits_NC),):
+        raise ValueError(f"temperature has shape {T_N.shape}, wanted one number or ({len(logits_NC)},): one a sample.")
+    if not (np.isfinite(T_N).all() and (T_N > 0).all()):
+        raise ValueError("temperature holds values that are not finite and above 0. A constant row has no NormKD T.")
+    return _entropy((logits_NC / torch.from_numpy(T_N).reshape(-1, 1)).log_softmax(dim=1)).numpy()
+
+
+def _entropy(log_p_NC: Tensor) -> Tensor:
+    # exp(-inf) · -inf would be NaN where a probability underflows; its limit is 0.
+    return -(log_p_NC.exp() * log_p_NC.clamp_min(-1e4)).sum(dim=1)
