@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 # Shell commands of the notebooks (`!normkd presets`) must find the environment too.
 RUN    := env -u PYTHONDONTWRITEBYTECODE PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)"
 
-.PHONY: help setup lab test notebooks lint clean
+.PHONY: help setup lab test notebooks site lint clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs
 
 notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
 	@$(RUN) scripts/build_notebooks.py $(ONLY)
+
+site: $(STAMP)  ## run the notebooks and export them to site/: explorers that answer without a kernel (ONLY=...)
+	@$(RUN) scripts/build_site.py $(ONLY)
 
 lint: $(STAMP)  ## style: ruff's rules and its formatting
 	@$(RUN) -m ruff check

@@ -157,7 +157,7 @@ def test_constructors_refuse_negative_factors(make, argument):
 def test_infinities_that_cancel_in_a_sum_are_found() -> None:
     bad = logits(4, 10)
     bad[1, 2], bad[3, 4] = float("inf"), float("-inf")
-    with pytest.raises(ValueError, match="NaN or infinity in 2 of 40 values.*row 1, column 2: inf"):
+    with pytest.raises(ValueError, match=r"NaN or infinity in 2 of 40 values.*row 1, column 2: inf"):
         KD()(bad, logits(4, 10))
 
 

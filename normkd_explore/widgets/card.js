@@ -1,5 +1,5 @@
 // One sample, A or B: its picture and facts, its bars (short or long chart) and its numbers.
-import { fixed, h, label, percent } from "./dom.js";
+import { fixed, h, hide, label, percent } from "./dom.js";
 import { soften } from "./formulas.js";
 import { METHODS, createNumbers } from "./numbers.js";
 import { createRows } from "./rows.js";
@@ -86,8 +86,8 @@ export function createCard(data, letter, buttons, getColours) {
   function paint({ results, columns }, ends, { show, scale, classes }) {
     const signed = show === "gradients";
     const scales = ends.map((end) => makeScale(scale, end, signed));
-    rows.root.hidden = classes === "all";
-    spectrum.root.hidden = classes !== "all";
+    hide(rows.root, classes === "all");
+    hide(spectrum.root, classes !== "all");
     (classes === "all" ? spectrum : rows).paint(columns, scales, signed);
     numbers.paint(results);
   }

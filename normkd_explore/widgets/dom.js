@@ -22,14 +22,31 @@ export function svg(tag, attributes = {}) {
   return node;
 }
 
-// An element with one text node that is rewritten in place, and only when the text differs.
-export function label(tag, attributes = {}) {
+// One text node that is rewritten in place, and only when the text differs.
+function withText(node) {
   const text = document.createTextNode("");
-  const node = h(tag, attributes, text);
+  node.append(text);
   node.show = (value) => {
     if (text.data !== value) text.data = value;
   };
   return node;
+}
+
+export const label = (tag, attributes) => withText(h(tag, attributes));
+export const svgLabel = (attributes) => withText(svg("text", attributes));
+
+// To hide what is hidden would cost a recalculation of styles.
+export function hide(node, isHidden) {
+  if (node.hidden !== isHidden) node.hidden = isHidden;
+}
+
+// Writes attributes that differ from the last ones written here: an equal one may still cost a layout of the page.
+export function writer(node) {
+  const written = {};
+  return (attributes) => {
+    for (const [name, value] of Object.entries(attributes))
+      if (written[name] !== value) node.setAttribute(name, (written[name] = value));
+  };
 }
 
 export function fixed(value, digits = 2) {
@@ -69,17 +86,19 @@ export function frameGate(paint) {
 }
 
 export function slider({ name, hint, key, min, max, step, onInput, onRelease }) {
-  const value = label("output", { class: "nk-slider-value" });
+  const value = label("span");
   const input = h("input", {
-    type: "range", min, max, step, "aria-label": `${name}, ${hint}`, "data-key": key, class: "nk-range",
+    type: "range", min, max, step, "aria-label": `${name}, ${hint}`, "data-key": key,
     oninput: () => onInput(Number(input.value)), onchange: onRelease,
   });
   const node = h("label", { class: "nk-slider" },
-    h("span", { class: "nk-slider-name" }, name, h("small", {}, hint)), value, input);
+    h("span", { class: "nk-slider-name" }, name, h("small", {}, hint)),
+    h("output", { class: "nk-slider-value" }, value), h("div", { class: "nk-range" }, input));
+  const write = writer(input);
   node.show = (number) => {
     value.show(fixed(number, 2));
     if (Number(input.value) !== number) input.value = number;
-    input.setAttribute("aria-valuetext", fixed(number, 2));
+    write({ "aria-valuetext": fixed(number, 2) });
   };
   return node;
 }

@@ -1,6 +1,6 @@
 // The data set's effective temperatures T_norm * std: teacher above the axis, student below, with marks for
 // this sample, the pinned one and KD's single T. Bins live on std; T_norm only stretches the axis.
-import { fixed, h, label, svg } from "./dom.js";
+import { fixed, h, label, svg, svgLabel, writer } from "./dom.js";
 import { roundUp } from "./scale.js";
 
 const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24;
@@ -12,21 +12,24 @@ function counts(values, end) {
   return bins.map((n) => n / most);
 }
 
-function outline(bins, height) {
-  const steps = bins.map((share, i) => `L${i} ${share * height}L${i + 1} ${share * height}`);
-  return `M0 0${steps.join("")}L${BINS} 0Z`;
+// Coordinates, not a transform: a transform that changes makes the browser rebuild the page's layers.
+function outline(bins, height, unit) {
+  const at = (i) => (i * unit).toFixed(1);
+  const steps = bins.map((share, i) => `V${(BASE + share * height).toFixed(1)}H${at(i + 1)}`);
+  return `M0 ${BASE}${steps.join("")}V${BASE}Z`;
 }
 
 function createMark(name, lift) {
   const line = svg("line", { y1: lift + 5, y2: HEIGHT - 20, class: `nk-mark nk-mark-${name}` });
-  const text = svg("text", { y: lift, class: "nk-mark-text" });
+  const text = svgLabel({ y: lift, class: "nk-mark-text" });
   const node = svg("g");
   node.append(line, text);
+  const writeLine = writer(line), writeText = writer(text);
   const put = (x, width, words) => {
-    node.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
-    text.textContent = words;
-    text.setAttribute("text-anchor", x > width - 90 ? "end" : "start");
-    text.setAttribute("x", x > width - 90 ? -4 : 4);
+    const place = x.toFixed(1), isLast = x > width - 90;
+    writeLine({ x1: place, x2: place });
+    writeText({ x: (x + (isLast ? -4 : 4)).toFixed(1), "text-anchor": isLast ? "end" : "start" });
+    text.show(words);
   };
   return { node, put };
 }
@@ -35,26 +38,33 @@ export function createHistogram(data) {
   const stdT = data.list.map((sample) => sample.stdT), stdS = data.list.map((sample) => sample.stdS);
   const low = Math.min(...stdT), high = Math.max(...stdT), end = Math.max(high, ...stdS) || 1;
   const plot = svg("svg", { height: HEIGHT, role: "img" });
-  const up = svg("path", { d: outline(counts(stdT, end), -UP), class: "nk-hist nk-hist-teacher" });
-  const down = svg("path", { d: outline(counts(stdS, end), DOWN), class: "nk-hist nk-hist-student" });
+  const up = svg("path", { class: "nk-hist nk-hist-teacher" }), binsT = counts(stdT, end);
+  const down = svg("path", { class: "nk-hist nk-hist-student" }), binsS = counts(stdS, end);
   const axis = svg("path", { class: "nk-hist-axis" });
-  const ticks = Array.from({ length: 6 }, () => svg("text", { y: HEIGHT - 4, class: "nk-tick" }));
+  const ticks = Array.from({ length: 6 }, (_, i) =>
+    svgLabel({ y: HEIGHT - 4, class: "nk-tick", "text-anchor": i ? "middle" : "start" }));
+  const [writePlot, writeAxis, ...writeTick] = [plot, axis, ...ticks].map(writer);
   const marks = { kd: createMark("kd", 10), a: createMark("a", 22), b: createMark("b", 34) };
   plot.append(up, down, axis, ...ticks, marks.kd.node, marks.b.node, marks.a.node);
   const summary = label("small", { class: "nk-hint" });
   const root = h("section", { class: "nk-histogram" },
-    h("header", {}, h("h3", {}, "Effective temperature of every sample"), summary), plot);
-  let width = 0, last = null;
+    h("header", {}, h("h3", {}, "Effective temperature of every sample"), h("div", {}, summary)), plot);
+  let width = 0, last = null, drawnUnit = null;
+
+  function drawBins(unit) {
+    if (unit === drawnUnit) return;
+    drawnUnit = unit;
+    up.setAttribute("d", outline(binsT, -UP, unit));
+    down.setAttribute("d", outline(binsS, DOWN, unit));
+  }
 
   function scaleAxis(top) {
     const step = roundUp(top / (ticks.length - 0.5));
     ticks.forEach((node, i) => {
-      const x = (i * step * width) / top;
-      node.textContent = i * step <= top ? fixed(i * step, step < 1 ? 1 : 0) : "";
-      node.setAttribute("x", x.toFixed(1));
-      node.setAttribute("text-anchor", i === 0 ? "start" : "middle");
+      node.show(i * step <= top ? fixed(i * step, step < 1 ? 1 : 0) : "");
+      writeTick[i]({ x: ((i * step * width) / top).toFixed(1) });
     });
-    axis.setAttribute("d", `M0 ${BASE}H${width}`);
+    writeAxis({ d: `M0 ${BASE}H${width}` });
   }
 
   function paint(state, a, b) {
@@ -62,9 +72,7 @@ export function createHistogram(data) {
     const { T, T_norm } = state;
     const top = 1.06 * Math.max(T_norm * end, T);
     const at = (temperature) => (temperature / top) * width;
-    const stretch = `translate(0 ${BASE}) scale(${(at(T_norm * end) / BINS).toFixed(5)} 1)`;
-    up.setAttribute("transform", stretch);
-    down.setAttribute("transform", stretch);
+    drawBins(at(T_norm * end) / BINS);
     marks.kd.put(at(T), width, `KD, every sample: ${fixed(T)}`);
     marks.a.put(at(T_norm * a.stdT), width, `A: ${fixed(T_norm * a.stdT)}`);
     marks.b.node.style.display = b ? "" : "none";
@@ -72,7 +80,7 @@ export function createHistogram(data) {
     scaleAxis(top);
     const range = `${fixed(T_norm * low, 1)} to ${fixed(T_norm * high, 1)}`;
     summary.show(`T_norm · std, teacher above, student below; teacher ${range}`);
-    plot.setAttribute("aria-label", `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}`);
+    writePlot({ "aria-label": `Histogram of T_norm times std. KD ${fixed(T)}, A ${fixed(T_norm * a.stdT)}` });
   }
   const observer = new ResizeObserver(() => {
     width = plot.clientWidth;

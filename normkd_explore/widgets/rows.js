@@ -1,6 +1,6 @@
 // The short chart: ten classes, one column a method, the teacher's bar above the student's. A column is three
 // paths and two blocks of text, so that a slider step changes five nodes and not a hundred.
-import { h, label, short, svg } from "./dom.js";
+import { h, hide, label, short, svg, writer } from "./dom.js";
 
 const COLUMNS = 3, ROW = 25;
 
@@ -22,15 +22,16 @@ function createColumn(count) {
   const textT = label("pre", { class: "nk-teacher" }), textS = label("pre", { class: "nk-student" });
   const root = h("div", { class: "nk-column" }, h("header", {}, title, note),
     h("div", { class: "nk-field", style: `height: ${ROW * count}px` },
-      h("div", { class: "nk-track" }, plot), h("div", { class: "nk-values" }, textT, textS)),
+      h("div", { class: "nk-track" }, plot), h("div", { class: "nk-values" }, h("div", {}, textT, textS))),
     h("div", { class: "nk-axis", "aria-hidden": "true" }, ...ticks), rest);
   const lines = (values, classes) => classes.map((c) => short(values[c])).join("\n");
+  const write = writer(plot);
   let drawn = {};
 
   function draw({ teacher, student }, scale, classes, signed) {
     const shares = (values) => classes.map((c) => scale.fraction(values[c]));
     const own = shares(student);
-    plot.setAttribute("viewBox", signed ? `-1 0 2 ${ROW * count}` : `0 0 1 ${ROW * count}`);
+    write({ viewBox: signed ? `-1 0 2 ${ROW * count}` : `0 0 1 ${ROW * count}` });
     barsT.setAttribute("d", teacher ? barsPath(shares(teacher), 4, 8) : "");
     barsS.setAttribute("d", signed ? barsPath(own, 7, 11) : barsPath(own, 13, 8));
     edgesS.setAttribute("d", [0, 1, 2].slice(signed ? 0 : 1).map((i) => barsPath(own, 9 + 3 * i, 1)).join(""));
@@ -90,7 +91,7 @@ export function createRows(data, count) {
   function paint(shown, scales, signed) {
     root.classList.toggle("nk-signed", signed);
     const noRest = signed || data.names.length === count;
-    for (const node of [others, ...columns.map(({ rest }) => rest)]) node.hidden = noRest;
+    for (const node of [others, ...columns.map(({ rest }) => rest)]) hide(node, noRest);
     columns.forEach((column, k) => column.paint(shown[k], scales[k], classes, signed));
   }
   return { root, arrange, paint };

@@ -1,7 +1,7 @@
 // The Softening Explorer: one state drives every panel. A slider step is computed and painted here, in the
 // browser; the kernel hears of it when the slider is released.
 import { createCard, endsOf } from "./card.js";
-import { choice, fixed, frameGate, h, label, percent, slider } from "./dom.js";
+import { choice, fixed, frameGate, h, hide, label, percent, slider } from "./dom.js";
 import { createHistogram } from "./histogram.js";
 import { readSamples } from "./samples.js";
 import { createStrip } from "./strip.js";
@@ -120,7 +120,7 @@ function render({ model, el }) {
     histogram.paint(state, a.sample, b?.sample);
     sentence.show(insight(state, a, b));
     cardA.paint(a, shared ?? ends[0], state);
-    cardB.root.hidden = !b;
+    hide(cardB.root, !b);
     if (b) cardB.paint(b, shared ?? ends[1], state);
     code.show(pythonLine(state));
   }
@@ -135,7 +135,7 @@ function render({ model, el }) {
   });
 
   root.append(strip.root, controls.root, histogram.root, sentence, createLegend(),
-    h("div", { class: "nk-cards" }, cardA.root, cardB.root), h("footer", {}, code,
+    h("div", { class: "nk-cards" }, cardA.root, cardB.root), h("footer", {}, h("div", {}, code),
       button("Copy", () => navigator.clipboard?.writeText(code.textContent), "Copy the Python code")));
   el.append(root);
   model.on("change:state", fromPython);

@@ -1,0 +1,1 @@
+"""Small worked examples that a notebook runs in seconds."""
