@@ -328,6 +328,7 @@ results = compare(recipes, [runs / method for method in RACERS], where, watch=ra
 race.finish()
 for result in results:
     print(f"{result['method']:<8} {100 * result['test']['top1']:.1f} % of the test images")
+race.figure()
 
 # %% [markdown]
 # ## The same losses on words
