@@ -111,7 +111,7 @@ def teacher(
     """Train the teacher of PRESET with cross-entropy, where `normkd train` will find it."""
     from normkd_explore.training import Where, teacher_recipe
     from normkd_explore.training import train as run
-    from normkd_explore.training.session import teacher_folder
+    from normkd_explore.training.where import teacher_folder
 
     recipe = teacher_recipe(preset, seed)
     recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)

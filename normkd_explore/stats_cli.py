@@ -93,7 +93,7 @@ def _run(folder: Path, data_root: Path | None) -> tuple[nn.Module, Dataset]:
 
 def _preset(name: str, data_root: Path | None, weights: Path | None) -> tuple[nn.Module, Dataset]:
     from normkd_explore.training import Where, get_preset, load_teacher, open_dataset, teacher_recipe
-    from normkd_explore.training.session import teacher_folder
+    from normkd_explore.training.where import teacher_folder
 
     if "/" not in name:
         raise ValueError(

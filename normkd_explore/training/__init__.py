@@ -8,9 +8,10 @@ from normkd_explore.training.loop import Moment, Run, fit
 from normkd_explore.training.presets import DEFAULT_PRESET, get_preset, lesson, list_presets, teacher_recipe
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
-from normkd_explore.training.session import Where, compare, make_fabric, open_dataset, train
+from normkd_explore.training.session import compare, make_fabric, open_dataset, train
 from normkd_explore.training.teacher import Teacher, load_example_student, load_teacher, new_student
 from normkd_explore.training.teacher_cache import TeacherCache
+from normkd_explore.training.where import Where
 
 __all__ = [
     "DEFAULT_PRESET",

@@ -27,8 +27,9 @@ from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.memory import available_bytes, estimate_memory, fitting_batch, resident_bytes
 from normkd_explore.training.recipe import Recipe
-from normkd_explore.training.session import Where, make_fabric, open_dataset
+from normkd_explore.training.session import make_fabric, open_dataset
 from normkd_explore.training.teacher import Teacher, new_student
+from normkd_explore.training.where import Where
 
 STRETCHES = 5  # each part is timed in so many stretches, whose rates show the spread
 PARTS = 5  # decoding, teacher, student, all together, evaluation

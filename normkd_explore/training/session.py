@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,28 +22,10 @@ from normkd_explore.training.progress import ProgressBar
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.teacher import Teacher, load_teacher, new_student
-from normkd_explore.training.teacher_cache import TeacherCache
+from normkd_explore.training.where import HERE, Where, default_folder, teacher_folder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-DEFAULT_ROOT = Path("runs")
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where things are on this machine: nothing here changes a run's numbers, so nothing here is in the recipe."""
-
-    data_root: Path | None = None
-    """Folder of the data set; None takes the default of `load_dataset`."""
-    teacher_weights: Path | None = None
-    """Checkpoint file or run folder of the teacher; None takes the shipped, torchvision's or the trained one."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-    workers: int | None = None
-    """Processes that decode streamed images; None chooses by the number of cores."""
-    teacher_cache: TeacherCache | None = None
-    """Keeps the teacher's logits, also for the next training with this `Where`; None computes them at every step."""
 
 
 def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
@@ -76,7 +57,7 @@ def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
 def train(
     recipe: Recipe,
     out: Path | str | None = None,
-    where: Where = Where(),
+    where: Where = HERE,
     resume: bool = False,
     watch: Watcher | None = None,
     dataset: Dataset | None = None,
@@ -93,7 +74,7 @@ def train(
 def compare(
     recipes: list[Recipe],
     outs: list[Path | str | None] | None = None,
-    where: Where = Where(),
+    where: Where = HERE,
     resume: bool = False,
     watch: Watcher | None = None,
     dataset: Dataset | None = None,
@@ -295,21 +276,3 @@ def _label(recipe: Recipe) -> str:
 
 def _title(recipes: list[Recipe]) -> str:
     return f"{recipes[0].student} {'+'.join(recipe.method for recipe in recipes)}"
-
-
-def default_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
-    """runs/DATASET/TEACHER-STUDENT/METHOD-seedN; a user's own images are kept apart by the name of their folder."""
-    _, _, pair = recipe.preset.partition("/")
-    return root / _data_name(recipe, where) / pair / f"{recipe.method}-seed{recipe.seed}"
-
-
-def teacher_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
-    """runs/DATASET/teacher-NAME, where `normkd teacher` puts its result and `normkd train` looks for it."""
-    return root / _data_name(recipe, where) / f"teacher-{recipe.teacher or recipe.student}"
-
-
-def _data_name(recipe: Recipe, where: Where) -> str:
-    dataset, _, _ = recipe.preset.partition("/")
-    if dataset == "folder" and where.data_root:
-        return f"folder-{where.data_root.resolve().name}"
-    return dataset

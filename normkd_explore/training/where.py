@@ -1,0 +1,49 @@
+"""Where things are on this machine: data, weights, devices, and the folders that runs are kept in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from normkd_explore.training.recipe import Recipe
+from normkd_explore.training.teacher_cache import TeacherCache
+
+DEFAULT_ROOT = Path("runs")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where things are on this machine: nothing here changes a run's numbers, so nothing here is in the recipe."""
+
+    data_root: Path | None = None
+    """Folder of the data set; None takes the default of `load_dataset`."""
+    teacher_weights: Path | None = None
+    """Checkpoint file or run folder of the teacher; None takes the shipped, torchvision's or the trained one."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    workers: int | None = None
+    """Processes that decode streamed images; None chooses by the number of cores."""
+    teacher_cache: TeacherCache | None = None
+    """Keeps the teacher's logits, also for the next training with this `Where`; None computes them at every step."""
+
+
+HERE = Where()
+"""The default: data and weights in their usual places, the device chosen by what there is."""
+
+
+def default_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
+    """runs/DATASET/TEACHER-STUDENT/METHOD-seedN; a user's own images are kept apart by the name of their folder."""
+    _, _, pair = recipe.preset.partition("/")
+    return root / _data_name(recipe, where) / pair / f"{recipe.method}-seed{recipe.seed}"
+
+
+def teacher_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
+    """runs/DATASET/teacher-NAME, where `normkd teacher` puts its result and `normkd train` looks for it."""
+    return root / _data_name(recipe, where) / f"teacher-{recipe.teacher or recipe.student}"
+
+
+def _data_name(recipe: Recipe, where: Where) -> str:
+    dataset, _, _ = recipe.preset.partition("/")
+    if dataset == "folder" and where.data_root:
+        return f"folder-{where.data_root.resolve().name}"
+    return dataset
