@@ -6,6 +6,7 @@ P parameters.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -126,14 +127,18 @@ def cache_bytes(num_views: int, num_images: int, num_classes: int) -> int:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Free memory of a device now; of a CPU what the system can give this process, None where it does not say."""
+    """Free memory of a device now; of a CPU what the system can give this process.
+
+    A system that tells only how much there is in all (macOS) is taken at that; None where it tells nothing.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return None
+        known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
     return min([free, *_container_room()])
 
 

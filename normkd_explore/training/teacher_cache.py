@@ -10,7 +10,6 @@ Letters: N images of the training split, V views of an image, R = N V rows of th
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from normkd_explore.training.logit_table import (
     open_folder,
     table_bytes,
 )
+from normkd_explore.training.memory import available_bytes
 from normkd_explore.training.teacher import CPU_ROWS, Teacher
 
 AHEAD = {"cpu": 512, "cuda": 8192}  # images whose missing logits are computed together: full blocks, short waits
@@ -114,7 +114,7 @@ class TeacherCache:
         if self.place not in ("auto", "memory"):
             return  # disk space is asked for where the folder is made
         processes = teacher.fabric.world_size if teacher.fabric.device.type == "cpu" else 1
-        free, part = available_memory(teacher.fabric.device), COMFORT if self.place == "auto" else 1
+        free, part = available_bytes(teacher.fabric.device) or 0, COMFORT if self.place == "auto" else 1
         if size * processes > free // part:
             share = f" and a quarter of {gigabytes(free)} is allowed without asking" if part > 1 else ""
             raise CacheError(
@@ -238,27 +238,3 @@ def place_is_free(teacher: Teacher, batches: ResidentBatches) -> bool:
     images_BCHW = batches.batch(index_B, index_B % batches.views.count).images_BCHW
     order_B = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return torch.equal(teacher.evaluate(images_BCHW)[order_B], teacher.evaluate(images_BCHW[order_B]))
-
-
-def available_memory(device: torch.device) -> int:
-    """Bytes that this process may still take: of the GPU, or of the machine and its control group."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = _machine_memory()
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no control group, or one without a limit ("max")
-        return free
-
-
-def _machine_memory() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    names = getattr(os, "sysconf_names", {})
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 0
