@@ -9,7 +9,7 @@ from torch import nn
 from benchmarks import field_loop
 from benchmarks.batched_students import batched_step, one_after_the_other
 from benchmarks.host_waits import waits_between
-from benchmarks.training import BATCH, Bench, random_dataset, waits_inside_an_epoch
+from benchmarks.training import BATCH, Bench, forward_flops, random_dataset, waits_inside_an_epoch
 from normkd_explore.data import make_batches
 from normkd_explore.losses import KD
 from normkd_explore.models import create_model
@@ -85,7 +85,11 @@ def test_arithmetic_of_a_step_is_counted():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     model(torch.zeros(1, 3, 32, 32))
-    assert Bench("resnet8/resnet8x4", 1, 8 * BATCH, "cpu").step_flops() == 6 * sum(counted)
+    bench = Bench("resnet8/resnet8x4", 1, 8 * BATCH, "cpu")
+    assert bench.step_flops("cached") == bench.step_flops("student") == 6 * sum(counted)
+    asked = forward_flops("resnet8")
+    assert bench.step_flops("ours") == bench.step_flops("field") == 6 * sum(counted) + asked
+    assert 0 < 9 * asked < 2 * sum(counted)  # a quarter of the width: about a sixteenth
 
 
 def test_batched_students_get_the_gradients_of_students_alone():
