@@ -4,7 +4,8 @@
 
 One line a loss: composed from ordinary operations, chunk by chunk, and chunk by chunk with the gradient written over
 the teacher's logits. Forward and backward, float32. The student's gradient alone adds 0.5 where it has memory of its
-own. Each case runs in a process of its own, because a process cannot lower its peak.
+own, so only the last column can stay below 1.5. Each case runs in a process of its own, because a process cannot lower
+its peak.
 """
 
 import resource

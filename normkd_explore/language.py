@@ -2,8 +2,10 @@
 
 A vocabulary of 150,000 makes two logit tensors the largest things in memory, and composing a loss from ordinary
 operations keeps several more of that size for the backward pass. Here positions are taken a few at a time, and the
-gradient of each group is computed at once, in the forward pass. Beside the logits there is then one more tensor, their
-gradient, and with `consume_teacher` not even that.
+gradient of each group is computed at once, in the forward pass. Beside the logits there is then one more tensor, the
+student's gradient: at its peak 1.5 times the memory of both logit tensors, and little more than they themselves with
+`consume_teacher` alone. Less is not to be had without giving up one of them, and it cannot be the student's: a second
+loss on those logits, or an accuracy, would read the gradient in their place and nothing would notice.
 
 Legend: N positions, V vocabulary, K positions that count, k of them in one chunk; `_s` student, `_t` teacher.
 """

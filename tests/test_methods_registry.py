@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from normkd_explore import cli, losses, methods
+from normkd_explore.analysis.grid import evaluate_grid
 from normkd_explore.losses import NormKD
 from normkd_explore.methods import METHODS, Method, Settings, get_method, register, settings_for
 from normkd_explore.training import compare, session, train
@@ -155,12 +156,12 @@ def code_on_the_page() -> str:
 def newcomer(tmp_path, monkeypatch):
     """The page's file in the package's folder of methods, as a contributor would save it."""
     (tmp_path / "extra").mkdir()
-    (tmp_path / "extra" / "rangekd.py").write_text(code_on_the_page(), encoding="utf-8")
+    (tmp_path / "extra" / "devkd.py").write_text(code_on_the_page(), encoding="utf-8")
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path / "extra")])
     methods._load_all()
     yield
-    del METHODS["rangekd"]
-    del sys.modules["normkd_explore.methods.rangekd"]
+    del METHODS["devkd"]
+    del sys.modules["normkd_explore.methods.devkd"]
 
 
 def normkd(*arguments: object) -> str:
@@ -170,34 +171,41 @@ def normkd(*arguments: object) -> str:
 
 
 def test_the_page_is_short_and_true(newcomer):
-    body = re.search(r"    share: float\n(.*?)\n\n\ndef range_kd", code_on_the_page(), flags=re.DOTALL).group(1)
+    body = re.search(r"    factor: float\n(.*?)\n\n\ndef deviation_kd", code_on_the_page(), flags=re.DOTALL).group(1)
     assert len([line for line in body.splitlines() if line.strip()]) <= 10
-    loss = get_method("rangekd").build()
-    s, t = torch.tensor([[1.0, 3.0, 6.0]]), torch.tensor([[0.0, 2.0, 10.0]])
-    want = 16 * losses.KD(1.0)(s / 2, t / 4)
+    loss = get_method("devkd").build()
+    s, t = torch.tensor([[0.0, 1.0, 2.0, 5.0]]), torch.tensor([[-4.0, 0.0, 0.0, 4.0]])  # mean deviations 1.5 and 2
+    want = 25 * losses.KD(1.0)(s / 3.75, t / 5)
     assert loss(s, t).item() == pytest.approx(want.item(), rel=1e-5)
-    assert loss.policy.describe().startswith("Each sample has the temperature T = 0.4")
+    assert loss.policy.describe().startswith("Each sample has the temperature T = 2.5")
 
 
 def test_a_new_file_appears_in_the_command_line(newcomer, tmp_path, monkeypatch):
-    shown = normkd("presets", "--method", "rangekd")
-    assert "share=0.4" in shown and "nobody published values" in shown and "rangekd" in shown.split("Methods:")[1]
+    shown = normkd("presets", "--method", "devkd")
+    assert "factor=2.5" in shown and "nobody published values" in shown and "devkd" in shown.split("Methods:")[1]
     where = toy_where(tmp_path)
     monkeypatch.setattr(session, "open_dataset", lambda recipe, root: toy_dataset())
     small = ("--epochs", 1, "--batch-size", 16, "--device", "cpu", "--teacher-weights", where.teacher_weights)
     preset, out = "glyphs/resnet8-resnet8", tmp_path / "cli"
-    told = normkd("train", preset, "--method", "rangekd", "--set", "share=0.3", *small, "--out", out)
-    assert "share 0.3" in told and "last epoch" in told
-    compared = normkd("compare", preset, "--methods", "kd,rangekd", "--seeds", 1, *small, "--out", tmp_path / "both")
-    assert "rangekd" in compared and (tmp_path / "both" / "rangekd-seed0" / "summary.json").exists()
+    told = normkd("train", preset, "--method", "devkd", "--set", "factor=2", *small, "--out", out)
+    assert "factor 2" in told and "last epoch" in told
+    compared = normkd("compare", preset, "--methods", "kd,devkd", "--seeds", 1, *small, "--out", tmp_path / "both")
+    assert "devkd" in compared and (tmp_path / "both" / "devkd-seed0" / "summary.json").exists()
 
 
 def test_a_new_method_runs_beside_others_from_python(newcomer, tmp_path):
-    recipes = [toy_recipe(name, epochs=1) for name in ("normkd", "rangekd")]
+    recipes = [toy_recipe(name, epochs=1) for name in ("normkd", "devkd")]
     outs = [tmp_path / recipe.method for recipe in recipes]
     found = compare(recipes, outs, toy_where(tmp_path), watch=quiet, dataset=toy_dataset())
-    assert [summary["method"] for summary in found] == ["normkd", "rangekd"]
+    assert [summary["method"] for summary in found] == ["normkd", "devkd"]
+
+
+def test_a_new_method_has_a_row_in_the_table_of_notebook_03(newcomer):
+    s, t = torch.randn(2, 6, 12, generator=torch.Generator().manual_seed(0))
+    grid = evaluate_grid(t, s, torch.arange(6))
+    assert "Deviation(2.5)" in grid.policies
+    assert grid.cells["Deviation(2.5)", "KL"].methods == ("devkd",)
 
 
 def test_the_newcomer_left_nothing_behind():
-    assert "rangekd" not in METHODS
+    assert "devkd" not in METHODS

@@ -78,6 +78,36 @@ def test_small_but_real_spread_is_kept():
     np.testing.assert_allclose(std.numpy(), z.double().numpy().std(axis=1, ddof=1, keepdims=True), rtol=1e-6)
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
+@pytest.mark.parametrize("classes", [3, 1000, 150_000])
+def test_many_classes_and_a_large_shift_cost_no_digits(classes, shift):
+    z = (shift + 2 * np.random.default_rng(0).normal(size=(4, classes))).astype(np.float32)
+    leaf = torch.from_numpy(z).requires_grad_()
+    std, flat = row_std(leaf)
+    exact = z.astype(np.float64)
+    want = exact.std(axis=1, ddof=1, keepdims=True)
+    assert not flat.any()
+    np.testing.assert_allclose(std.detach().numpy(), want, rtol=3e-7)
+    (slope,) = torch.autograd.grad(std.sum(), leaf)
+    want_slope = (exact - exact.mean(axis=1, keepdims=True)) / (classes - 1) / want
+    np.testing.assert_allclose(slope.numpy(), want_slope, rtol=0, atol=2e-6 * np.abs(want_slope).max())
+
+
+def test_std_of_huge_equal_logits_overflows_nowhere():
+    z = torch.full((2, 50), 4e37).requires_grad_()
+    std, flat = row_std(z)
+    (slope,) = torch.autograd.grad(std.sum(), z)
+    assert flat.all() and (std == 1).all() and (slope == 0).all()
+
+
+def test_std_has_second_derivatives_and_goes_through_vmap():
+    z, _ = random_pair()
+    assert torch.autograd.gradgradcheck(lambda z: row_std(z)[0], (z.clone().requires_grad_(),))
+    slopes = torch.func.vmap(torch.func.grad(lambda row: row_std(row[None])[0].sum()))(z)
+    leaf = z.clone().requires_grad_()
+    torch.testing.assert_close(slopes, torch.autograd.grad(row_std(leaf)[0].sum(), leaf)[0])
+
+
 def test_teacher_without_spread_counts_nothing_under_its_own_weight_only():
     z_s, z_t = random_pair()
     z_t[2] = 0.3

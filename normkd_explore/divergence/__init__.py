@@ -10,7 +10,7 @@ from normkd_explore.divergence.decoupled import Decoupled, Normalized, split_at_
 from normkd_explore.divergence.differences import Differences
 from normkd_explore.divergence.kl import KL, PowerTransformed, ReverseKL
 from normkd_explore.divergence.refined import Refined
-from normkd_explore.divergence.relational import Correlation, GramMatrices, batch_gram_B, class_gram
+from normkd_explore.divergence.relational import Correlation, GramMatrices, batch_gram_B, class_gram, gram_distances
 
 __all__ = [
     "Divergence",
@@ -26,5 +26,6 @@ __all__ = [
     "GramMatrices",
     "class_gram",
     "batch_gram_B",
+    "gram_distances",
     "Differences",
 ]

@@ -1,6 +1,6 @@
 """The target against the rest, and the rest among themselves: DKD and NKD.
 
-Legend: B batch, C classes, R = C - 1 the classes other than the target; `_s` student, `_t` teacher.
+Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class Decoupled:
         object.__setattr__(self, "beta", check_non_negative("beta", self.beta))
 
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor) -> Tensor:
-        binary_s_B2, others_s_BR = split_at_target(soft_s, target)
-        binary_t_B2, others_t_BR = split_at_target(soft_t, target)
-        return self.alpha * kl_B(binary_s_B2, binary_t_B2) + self.beta * kl_B(others_s_BR, others_t_BR)
+        binary_s_B2, others_s_BC = split_at_target(soft_s, target)
+        binary_t_B2, others_t_BC = split_at_target(soft_t, target)
+        return self.alpha * kl_B(binary_s_B2, binary_t_B2) + self.beta * kl_B(others_s_BC, others_t_BC)
 
 
 @dataclass(frozen=True)
@@ -73,35 +73,31 @@ class Normalized:
         object.__setattr__(self, "gamma", check_non_negative("gamma", self.gamma))
 
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor) -> Tensor:
-        binary_s_B2, others_s_BR = split_at_target(soft_s, target)
-        binary_t_B2, others_t_BR = split_at_target(soft_t, target)
+        binary_s_B2, others_s_BC = split_at_target(soft_s, target)
+        binary_t_B2, others_t_BC = split_at_target(soft_t, target)
         on_target_B = binary_t_B2[:, 0].exp() * binary_s_B2[:, 0]
-        return -self.alpha * on_target_B - self.gamma * (others_t_BR.exp() * others_s_BR).sum(dim=1)
+        return -self.alpha * on_target_B - self.gamma * (others_t_BC.exp() * others_s_BC).sum(dim=1)
 
 
 def split_at_target(soft_BC: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of "target or not" and of the other classes among themselves.
 
         [log p[y], log(1 - p[y])]  with the log-odds  soft[y] - logsumexp_{c != y} soft[c]
-        log softmax over c != y
+        log softmax over c != y, with 0 in the place of y
 
-    (B, C), (B,) -> (B, 2), (B, C - 1).
+    (B, C), (B,) -> (B, 2), (B, C).
     """
-    others_BR = _without_target(soft_BC, target_B)
-    log_q_BR = F.log_softmax(others_BR, dim=1)
+    target_B1 = target_B[:, None]
+    others_BC = soft_BC.scatter(1, target_B1, -torch.inf)
+    log_q_BC = F.log_softmax(others_BC, dim=1)
     # logsumexp without another pass of exponentials: soft - log q is the same for every class, and the largest
-    # class has the smallest rounding error.
-    logsumexp_B1 = others_BR.amax(dim=1, keepdim=True) - log_q_BR.amax(dim=1, keepdim=True)
-    return log_binary(soft_BC.gather(1, target_B[:, None]) - logsumexp_B1), log_q_BR
+    # class has the smallest rounding error. An index passes back to one value, where amax looks for ties in all.
+    top_B1 = others_BC.detach().argmax(dim=1, keepdim=True)
+    logsumexp_B1 = others_BC.gather(1, top_B1) - log_q_BC.gather(1, top_B1)
+    # 0 instead of -infinity in the place of y: equal for both networks, so that it adds 1 · (0 - 0).
+    return log_binary(soft_BC.gather(1, target_B1) - logsumexp_B1), log_q_BC.scatter(1, target_B1, 0.0)
 
 
 def log_binary(log_odds_B1: Tensor) -> Tensor:
     """[log p, log(1 - p)] of log-odds log(p / (1 - p)), (B, 1) -> (B, 2); neither is ever -infinity."""
     return F.logsigmoid(torch.cat([log_odds_B1, -log_odds_B1], dim=1))
-
-
-def _without_target(values_BC: Tensor, target_B: Tensor) -> Tensor:
-    # Column j is class j left of the target and class j + 1 from there on. Choosing between two shifted views
-    # is several times faster than an index or a mask, and its shape is known when compiling.
-    column_R = torch.arange(values_BC.shape[1] - 1, device=values_BC.device)
-    return torch.where(column_R >= target_B[:, None], values_BC[:, 1:], values_BC[:, :-1])

@@ -64,14 +64,13 @@ def log_odds(soft_BC: Tensor, index_B1: Tensor) -> Tensor:
 
 
 def _ranked_below_B(soft_s: Tensor, soft_t: Tensor, target_B: Tensor) -> Tensor:
-    masked_BC = soft_t >= soft_t.gather(1, target_B[:, None])
-    nothing_left_B1 = masked_BC.all(dim=1, keepdim=True)
-    # A softmax over nothing is 0/0: those rows are compared unmasked, and their result then dropped.
-    masked_BC = masked_BC & ~nothing_left_B1
-    log_q_s_BC, log_q_t_BC = (_log_softmax_without(soft_BC, masked_BC) for soft_BC in (soft_s, soft_t))
-    return kl_B(log_q_s_BC, log_q_t_BC).masked_fill(nothing_left_B1.squeeze(1), 0.0)
+    # 1 or 0 to calculate with: choosing by a mask takes thirty times as long on a CPU. Where nothing is left, all is 0.
+    below_BC = (soft_t < soft_t.gather(1, target_B[:, None])).to(soft_t.dtype)
+    return kl_B(_log_softmax_of(soft_s, below_BC), _log_softmax_of(soft_t, below_BC))
 
 
-def _log_softmax_without(soft_BC: Tensor, masked_BC: Tensor) -> Tensor:
-    # 0 instead of -infinity afterwards: equal on both sides, so the masked classes add 1 · (0 - 0).
-    return F.log_softmax(soft_BC.masked_fill(masked_BC, -torch.inf), dim=1).masked_fill(masked_BC, 0.0)
+def _log_softmax_of(soft_BC: Tensor, kept_BC: Tensor) -> Tensor:
+    # A huge number in the place of infinity, which times 0 would not be 0. The masked classes end with the value 0,
+    # equal on both sides, so that they add 1 · (0 - 0).
+    out_of_reach_BC = (kept_BC - 1) * (torch.finfo(soft_BC.dtype).max / 4)
+    return F.log_softmax(soft_BC + out_of_reach_BC, dim=1) * kept_BC

@@ -5,8 +5,10 @@ Both look at the batch as a whole, so the loss of a sample depends on the compan
 Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -78,15 +80,98 @@ class GramMatrices:
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
 
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor:
-        p_s_BC, p_t_BC = soft_s.softmax(dim=1), soft_t.softmax(dim=1)
-        return self.classes * class_gram(p_s_BC, p_t_BC) + self.batch * batch_gram_B(p_s_BC, p_t_BC)
+        over_classes, over_batch_B = gram_distances(soft_s.softmax(dim=1), soft_t.softmax(dim=1))
+        return self.classes * over_classes + self.batch * over_batch_B
 
 
 def class_gram(p_s_BC: Tensor, p_t_BC: Tensor) -> Tensor:
     """|P_tᵀ P_t - P_sᵀ P_s|² / C, a scalar."""
-    return (p_t_BC.T @ p_t_BC - p_s_BC.T @ p_s_BC).square().sum() / p_s_BC.shape[1]
+    return gram_distances(p_s_BC, p_t_BC)[0]
 
 
 def batch_gram_B(p_s_BC: Tensor, p_t_BC: Tensor) -> Tensor:
     """The row sums of (P_t P_tᵀ - P_s P_sᵀ)², (B,): their mean is |P_t P_tᵀ - P_s P_sᵀ|² / B."""
-    return (p_t_BC @ p_t_BC.T - p_s_BC @ p_s_BC.T).square().sum(dim=1)
+    return gram_distances(p_s_BC, p_t_BC)[1]
+
+
+def gram_distances(p_s_BC: Tensor, p_t_BC: Tensor) -> tuple[Tensor, Tensor]:
+    """`class_gram` and `batch_gram_B` at once, a scalar and (B,), from the products that they share.
+
+    With D = P_s - P_t and S = P_s + P_t, both of them sums of small terms where D is small:
+
+        P_sᵀ P_s - P_tᵀ P_t = (Dᵀ S + Sᵀ D) / 2,   P_s P_sᵀ - P_t P_tᵀ = (K + Kᵀ) / 2,   K = D Sᵀ, (B, B)
+        |P_sᵀ P_s - P_tᵀ P_t|² = (<D Dᵀ, S Sᵀ> + <K, Kᵀ>) / 2
+
+    The last line needs no (C, C) matrix. Which form is taken follows from the shape alone. Never negative; exactly 0
+    and without gradient where P_s = P_t. Computed in the dtype of the input, under autocast too.
+    """
+    batch, classes = p_s_BC.shape
+    # Multiplications of both forms, each with its backward pass: 5 B²C against 2 B²C + 2 BC².
+    over_classes, over_batch_B, *_ = _GramDistances.apply(p_s_BC, p_t_BC, 3 * batch < 2 * classes)
+    return over_classes, over_batch_B
+
+
+class _GramDistances(torch.autograd.Function):
+    """By hand, because autograd does not know which matrices are symmetric and would multiply nearly twice as often."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p_s_BC: Tensor, p_t_BC: Tensor, by_samples: bool) -> tuple[Tensor, ...]:
+        with _without_autocast(p_s_BC):
+            K_BB, *others = _products(p_s_BC, p_t_BC, by_samples)
+            if by_samples:
+                U_BB, V_BB = others
+                squares = ((U_BB * V_BB).sum() + (K_BB * K_BB.T).sum()).clamp_min(0) / 2
+            else:
+                squares = others[0].square().sum()
+            return squares / p_s_BC.shape[1], (K_BB + K_BB.T).square().sum(dim=1) / 4, K_BB, *others
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, ...]) -> None:
+        p_s_BC, p_t_BC, ctx.by_samples = inputs
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(p_s_BC, p_t_BC, *output[2:])
+
+    @staticmethod
+    def backward(ctx: Any, from_classes: Tensor, from_batch_B: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        p_s_BC, p_t_BC, *products = ctx.saved_tensors
+        with _without_autocast(p_s_BC):
+            if torch.is_grad_enabled():  # to be differentiated again: the products as functions of the input
+                products = _products(p_s_BC, p_t_BC, ctx.by_samples)
+            slope = _slope_by_samples if ctx.by_samples else _slope_by_classes
+            g = from_classes / p_s_BC.shape[1]
+            h_BB = (from_batch_B + from_batch_B[:, None]) / 2 * (products[0] + products[0].T)
+            student, teacher, _ = ctx.needs_input_grad
+            slope_s_BC = slope(p_s_BC, p_t_BC, products, g, h_BB) if student else None
+            if not teacher:
+                return slope_s_BC, None, None
+            # The same with the roles exchanged, which changes the sign of D, and so of K and E.
+            changing = 1 if ctx.by_samples else 2
+            exchanged = [*(-x for x in products[:changing]), *products[changing:]]
+            return slope_s_BC, slope(p_t_BC, p_s_BC, exchanged, g, -h_BB), None
+
+
+def _without_autocast(like: Tensor) -> AbstractContextManager[None]:
+    device = like.device.type
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
+
+
+def _products(p_s_BC: Tensor, p_t_BC: Tensor, by_samples: bool) -> list[Tensor]:
+    # K = D Sᵀ and U = D Dᵀ, V = S Sᵀ; or K and E = P_sᵀ P_s - P_tᵀ P_t.
+    D_BC, S_BC = p_s_BC - p_t_BC, p_s_BC + p_t_BC
+    if by_samples:
+        return [D_BC @ S_BC.T, D_BC @ D_BC.T, S_BC @ S_BC.T]
+    twice_E_CC = D_BC.T @ S_BC
+    return [D_BC @ S_BC.T, (twice_E_CC + twice_E_CC.T) / 2]
+
+
+def _slope_by_samples(p_BC: Tensor, q_BC: Tensor, products: Sequence[Tensor], g: Tensor, h_BB: Tensor) -> Tensor:
+    # 4 g · P E + 2 h · P with 4 P E = (Kᵀ + U) S + (V + K) D and 2 P = S + D.
+    K_BB, U_BB, V_BB = products
+    return (g * (K_BB.T + U_BB) + h_BB) @ (p_BC + q_BC) + (g * (V_BB + K_BB) + h_BB) @ (p_BC - q_BC)
+
+
+def _slope_by_classes(p_BC: Tensor, q_BC: Tensor, products: Sequence[Tensor], g: Tensor, h_BB: Tensor) -> Tensor:
+    return 4 * g * (p_BC @ products[1]) + 2 * (h_BB @ p_BC)

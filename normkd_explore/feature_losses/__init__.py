@@ -14,9 +14,10 @@ from normkd_explore.feature_losses.attention import AT
 from normkd_explore.feature_losses.contrastive import CRD
 from normkd_explore.feature_losses.couple import Couple, FeatureMethod, FeatureShapes, Observation, introduce
 from normkd_explore.feature_losses.hint import FitNet, Regressor
+from normkd_explore.feature_losses.overhaul import OFD, RARE, negative_mean, norms_before_relu
 from normkd_explore.feature_losses.relations import PKT, RKD, SP
 from normkd_explore.feature_losses.review import ReviewKD
-from normkd_explore.feature_losses.scales import SDD, Head, MultiScale, cell_logits, find_head
+from normkd_explore.feature_losses.scales import SDD, Head, MultiScale, cell_logits, check_scales, find_head
 from normkd_explore.feature_losses.selectivity import NST
 from normkd_explore.feature_losses.variational import VID
 
@@ -31,11 +32,16 @@ __all__ = [
     "VID",
     "CRD",
     "ReviewKD",
+    "OFD",
+    "RARE",
+    "negative_mean",
+    "norms_before_relu",
     "SDD",
     "MultiScale",
     "Head",
     "find_head",
     "cell_logits",
+    "check_scales",
     "FeatureMethod",
     "FeatureShapes",
     "Couple",

@@ -27,6 +27,8 @@ class FeatureShapes(NamedTuple):
     """(K, H, W) before the ReLU; None where the network hands out none."""
     pooled: int
     """D."""
+    last_map: MapShape
+    """(D, H, W) of the map that is averaged to the pooled features; of the last stage where none is handed out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +86,9 @@ def look(model: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, Features]:
 
 
 def _shapes(features: Features) -> FeatureShapes:
-    pre = features.pre_activation
-    return FeatureShapes(_map_shapes(features.stages), pre and _map_shapes(pre), features.pooled.shape[1])
+    stages, pre, pooled, last = features
+    last = stages[-1] if last is None else last
+    return FeatureShapes(_map_shapes(stages), pre and _map_shapes(pre), pooled.shape[1], *_map_shapes([last]))
 
 
 def _map_shapes(maps: Sequence[Tensor]) -> tuple[MapShape, ...]:

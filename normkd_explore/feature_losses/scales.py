@@ -8,7 +8,7 @@ Shapes: B batch, C classes, K channels, P cells, H, W; `_s` student, `_t` teache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,62 +79,67 @@ def cell_logits(map_BKHW: Tensor, classifier: nn.Linear, scales: Scales = (1, 2)
     Raises:
         ValueError: a grid is finer than the map.
     """
-    if max(scales) > min(map_BKHW.shape[2:]):
-        raise ValueError(
-            f"scales: found {max(scales)}, wanted at most {min(map_BKHW.shape[2:])}: the last feature map has "
-            f"{map_BKHW.shape[2]}x{map_BKHW.shape[3]} places. Take a coarser grid, or larger images."
-        )
-    map_BKHW, weight, bias = in_full_precision(map_BKHW, classifier.weight, classifier.bias)
+    check_scales(scales, *map_BKHW.shape[2:])
+    map_BKHW, weight = in_full_precision(map_BKHW, classifier.weight)
+    bias = None if classifier.bias is None else classifier.bias.to(weight.dtype)
     averages = [F.adaptive_avg_pool2d(map_BKHW, scale).flatten(2) for scale in scales]
     return F.linear(torch.cat(averages, dim=2).mT, weight, bias)
 
 
+def check_scales(scales: Scales, height: int, width: int) -> None:
+    """ValueError where the finest grid has more cells along a side than the map has places."""
+    if max(scales) > min(height, width):
+        raise ValueError(
+            f"scales: found {max(scales)}, wanted at most {min(height, width)}: the last feature map has "
+            f"{height}x{width} places. Take a coarser grid, or larger images."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Head:
-    """How a network classifies: logits = classifier(average of `last_map(features)`)."""
+    """How a network classifies: logits = classifier(average of the last map)."""
 
     classifier: nn.Linear
-    last_map: Callable[[Features], Tensor]
 
     def cells(self, features: Features, scales: Scales) -> Tensor:
         """Logits of every cell, (B, P, C)."""
-        return cell_logits(self.last_map(features), self.classifier, scales)
+        return cell_logits(_last_map(features), self.classifier, scales)
 
 
 def find_head(model: nn.Module, image_size: int) -> Head:
-    """The linear classifier of a network and the feature map before its pooling, tried out on random images.
+    """The linear classifier of a network, tried out on random images.
 
     Raises:
         ValueError: its logits are no linear function of the average of a map that it hands out.
     """
     images_BCHW = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     logits_BC, features = look(model, images_BCHW)
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear) and module.bias is not None]
-    for linear in linears[::-1][:1]:
-        for last_map in (_last_stage, _rectified_last_stage):
-            if _explains(linear, last_map, features, logits_BC):
-                return Head(linear, last_map)
+    for linear in [module for module in model.modules() if isinstance(module, nn.Linear)]:
+        if _explains(linear, features, logits_BC):
+            return Head(linear)
     raise ValueError(
         f"{type(model).__name__}: its logits are not a linear layer on the average of the last map in its features, so "
-        "SDD has nothing to cut into cells. The CIFAR resnet, wrn, vgg and ResNet families work; or take the base loss "
-        "alone."
+        "SDD has nothing to cut into cells. All networks of list_models() work; one of your own can hand out the map "
+        "before its pooling as Features.last_map. Or take the base loss alone."
     )
 
 
-def _last_stage(features: Features) -> Tensor:
-    return features.stages[-1]
-
-
-def _rectified_last_stage(features: Features) -> Tensor:
-    return F.relu((features.pre_activation or features.stages)[-1])
+def _last_map(features: Features) -> Tensor:
+    return features.stages[-1] if features.last_map is None else features.last_map
 
 
 @torch.no_grad()
-def _explains(linear: nn.Linear, last_map: Callable[[Features], Tensor], features: Features, logits_BC: Tensor) -> bool:
-    map_BKHW = last_map(features)
-    if map_BKHW.ndim != 4 or map_BKHW.shape[1] != linear.in_features:
+def _explains(linear: nn.Linear, features: Features, logits_BC: Tensor) -> bool:
+    map_BKHW = _last_map(features)
+    if map_BKHW.ndim != 4 or (linear.in_features, linear.out_features) != (map_BKHW.shape[1], logits_BC.shape[1]):
         return False
-    return torch.allclose(cell_logits(map_BKHW, linear, (1,))[:, 0], logits_BC, rtol=1e-3, atol=1e-4)
+    # The average as well as the logits: a classifier of zeros would agree with any map.
+    averaged = map_BKHW.shape[1] == features.pooled.shape[1] and _close(map_BKHW.mean((2, 3)), features.pooled)
+    return averaged and _close(cell_logits(map_BKHW, linear, (1,))[:, 0], logits_BC)
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    return bool((found - wanted).abs().max() <= 1e-3 * wanted.abs().max())
 
 
 class MultiScale(nn.Module):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from normkd_explore.divergence import Correlation, Differences, batch_gram_B, class_gram, kl_B
-from normkd_explore.losses.base import DistillationLoss, LogitLoss
+from normkd_explore.divergence import Correlation, Differences, gram_distances, kl_B
+from normkd_explore.losses.base import DistillationLoss, LogitLoss, soften
 from normkd_explore.temperature import Constant, TemperaturePolicy, Unweighted
 
 
@@ -59,10 +59,12 @@ class MultiLevelLoss(LogitLoss):
         total_B = 0.0 * z_s_BC[:, 0]
         for policy in self.policies:
             T_s_B1, T_t_B1, weight_B1 = policy(z_s_BC, z_t_BC)
-            log_p_s_BC, log_p_t_BC = F.log_softmax(z_s_BC / T_s_B1, dim=1), F.log_softmax(z_t_BC / T_t_B1, dim=1)
-            p_s_BC, p_t_BC = log_p_s_BC.exp(), log_p_t_BC.exp()
-            by_sample_B = weight_B1.squeeze(1) * kl_B(log_p_s_BC, log_p_t_BC) + batch_gram_B(p_s_BC, p_t_BC)
-            total_B = total_B + samples * by_sample_B + classes * class_gram(p_s_BC, p_t_BC)
+            log_p_s_BC, log_p_t_BC = (
+                F.log_softmax(soften(z_BC, T_B1), dim=1) for z_BC, T_B1 in ((z_s_BC, T_s_B1), (z_t_BC, T_t_B1))
+            )
+            over_classes, over_batch_B = gram_distances(log_p_s_BC.exp(), log_p_t_BC.exp())
+            by_sample_B = weight_B1.squeeze(1) * kl_B(log_p_s_BC, log_p_t_BC) + over_batch_B
+            total_B = total_B + samples * by_sample_B + classes * over_classes
         return total_B
 
 

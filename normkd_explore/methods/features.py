@@ -18,6 +18,7 @@ from normkd_explore.methods.registry import Method, Pair, Settings, register
 _FIELD = "one weight for all pairs in RepDistiller and mdistiller"
 _MDISTILLER = "mdistiller configuration (megvii-research/mdistiller)"
 _BATCH_256 = "mdistiller's weight for this pair, there with batch 256 and learning rate 0.1"
+_OFD = "the weight of the authors (clovaai/overhaul-distillation) and of mdistiller, {}"
 _SDD = "the authors' loss (shicaiwei123/SDD-CVPR2024); their weights are not known here, so those of {}"
 
 
@@ -115,11 +116,30 @@ def reviewkd(middle: float = 512) -> FeatureMethod:
     return FeatureMethod(make, pick)
 
 
+def ofd(rare: float = fl.RARE) -> FeatureMethod:
+    """OFD over all stages but the stem, both networks before the ReLU; `rare` as in `negative_mean`."""
+
+    def make(couple: fl.Couple) -> fl.OFD:
+        sides = zip(("student", "teacher"), couple.models, (couple.student, couple.teacher), strict=True)
+        for name, model, shapes in sides:
+            if shapes.pre_activation is None:
+                raise ValueError(
+                    f"{name}: found {type(model).__name__}, which hands out no pre-activations, and OFD compares "
+                    "what comes before the ReLU. Take another network, or another method, e.g. at or reviewkd."
+                )
+        margins = [fl.negative_mean(norm, rare) for norm in fl.norms_before_relu(couple.models[1])[1:]]
+        return fl.OFD([width for width, _, _ in couple.student.pre_activation[1:]], margins)
+
+    return FeatureMethod(make, lambda seen: (seen.student.pre_activation[1:], seen.teacher.pre_activation[1:]))
+
+
 def _sdd(base: losses.LogitLoss, grid: float, average: bool) -> FeatureMethod:
     scales = tuple(2**power for power in range(_whole("grid", grid, 1).bit_length()))
 
     def make(couple: fl.Couple) -> fl.MultiScale:
         heads = [fl.find_head(model, couple.image_size) for model in couple.models]
+        for side in (couple.student, couple.teacher):
+            fl.check_scales(scales, *side.last_map[1:])
         return fl.MultiScale(fl.SDD(base, average), heads, scales)
 
     return FeatureMethod(make, lambda seen: (seen.student, seen.teacher, seen.labels_B))
@@ -174,30 +194,10 @@ _register(
     rkd,
     Settings({"distance": 25.0, "angle": 50.0}, 1.0, 1.0, source=_FIELD),
 )
-_register(
-    "sp",
-    "SP, Tung and Mori 2019 (arXiv 1907.09682)",
-    sp,
-    Settings({}, 1.0, 3000.0, source=_FIELD),
-)
-_register(
-    "pkt",
-    "PKT, Passalis and Tefas 2018 (arXiv 1803.10837)",
-    pkt,
-    Settings({}, 1.0, 30000.0, source=_FIELD),
-)
-_register(
-    "nst",
-    "NST, Huang and Wang 2017 (arXiv 1707.01219)",
-    nst,
-    Settings({}, 1.0, 50.0, source=_FIELD),
-)
-_register(
-    "vid",
-    "VID, Ahn et al. 2019 (arXiv 1904.05835)",
-    vid,
-    Settings({"variance": 5.0}, 1.0, 1.0, source=_FIELD),
-)
+_register("sp", "SP, Tung and Mori 2019 (arXiv 1907.09682)", sp, Settings({}, 1.0, 3000.0, source=_FIELD))
+_register("pkt", "PKT, Passalis and Tefas 2018 (arXiv 1803.10837)", pkt, Settings({}, 1.0, 30000.0, source=_FIELD))
+_register("nst", "NST, Huang and Wang 2017 (arXiv 1707.01219)", nst, Settings({}, 1.0, 50.0, source=_FIELD))
+_register("vid", "VID, Ahn et al. 2019 (arXiv 1904.05835)", vid, Settings({"variance": 5.0}, 1.0, 1.0, source=_FIELD))
 _CRD = {"embedding": 128, "negatives": 16384, "temperature": 0.07, "momentum": 0.5}
 _register(
     "crd",
@@ -216,6 +216,14 @@ _register(
         ("resnet32x4", "resnet8x4"): {"kd_weight": 5.0, "published": True, "source": _MDISTILLER},
         ("resnet50", "mobilenetv1"): {"kd_weight": 8.0},
     },
+)
+_register(
+    "ofd",
+    "OFD, Heo et al. 2019 (arXiv 1904.01866)",
+    ofd,
+    _guess({"rare": fl.RARE}, 1.0, 1e-3, _OFD.format("not verified for this pair")),
+    _guess({"rare": fl.RARE}, 1.0, 1e-4, _OFD.format("there with batches of 256 and 128")),
+    {("resnet32x4", "resnet8x4"): {"published": True, "source": _MDISTILLER}},
 )
 _register(
     "sdd",

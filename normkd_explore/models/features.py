@@ -20,11 +20,14 @@ class Features(NamedTuple):
     pre_activation: the same places one step before the ReLU, in the same order (for wide ResNets: the raw
         output after the batch normalisation that follows it); None where a family has no such place.
     pooled: spatial average (B, D) that the classifier sees.
+    last_map: map (B, D, H, W) whose average is `pooled`; None where that is the last of the stages, or where there
+        is none.
     """
 
     stages: tuple[Tensor, ...]
     pre_activation: tuple[Tensor, ...] | None
     pooled: Tensor
+    last_map: Tensor | None = None
 
 
 Output = Tensor | tuple[Tensor, Features]
@@ -38,9 +41,15 @@ def pre_activations(stem_BKHW: Tensor, stages: Iterable[nn.Module]) -> list[Tens
     return pre
 
 
-def rectified_features(pre: list[Tensor], pooled_BD: Tensor) -> Features:
+def rectified_features(pre: list[Tensor], pooled_BD: Tensor, last_BDHW: Tensor | None = None) -> Features:
     """Features of a network whose stage outputs are ReLU(pre-activation)."""
-    return Features(tuple(F.relu(pre_BKHW) for pre_BKHW in pre), tuple(pre), pooled_BD)
+    return Features(tuple(F.relu(pre_BKHW) for pre_BKHW in pre), tuple(pre), pooled_BD, last_BDHW)
+
+
+def last_norms(stem: nn.BatchNorm2d, stages: Iterable[nn.Sequential]) -> list[nn.BatchNorm2d]:
+    """The batch norm of the stem, and the one that ends the branch of each residual stage's last block."""
+    ends = [stage[-1] for stage in stages]
+    return [stem, *(end.bn3 if hasattr(end, "bn3") else end.bn2 for end in ends)]
 
 
 def global_average(x_BKHW: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ open.
 Shapes: B batch, C classes (logits) or colours (images), K channels, D pooled features, H, W.
 """
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet as torchvision_resnet
 
-from .features import Output, global_average, pre_activations, rectified_features
+from .features import Output, global_average, last_norms, pre_activations, rectified_features
 
 
 class BasicBlock(torchvision_resnet.BasicBlock):
@@ -58,3 +58,7 @@ class ImageNetResNet(torchvision_resnet.ResNet):
         pooled_BD = global_average(F.relu(pre[-1]))
         logits_BC = self.fc(pooled_BD)
         return (logits_BC, rectified_features([stem_BKHW, *pre], pooled_BD)) if return_features else logits_BC
+
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]:
+        """Batch norms in front of the pre-activations: of each stage the one whose output is added to the shortcut."""
+        return last_norms(self.bn1, (self.layer1, self.layer2, self.layer3, self.layer4))

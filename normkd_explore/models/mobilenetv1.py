@@ -55,3 +55,7 @@ class MobileNetV1(nn.Module):
         pooled_BD = global_average(F.relu(pre_BKHW))
         logits_BC = self.fc(pooled_BD)
         return (logits_BC, rectified_features(pre, pooled_BD)) if return_features else logits_BC
+
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]:
+        """Batch norms whose outputs are the pre-activations, in their order."""
+        return [self.model[index][-1] for index in STAGE_ENDS]

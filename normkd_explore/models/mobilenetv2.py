@@ -78,9 +78,10 @@ class MobileNetV2(nn.Module):
             x_BKHW = group(x_BKHW)
             if index in STAGE_ENDS:
                 stages.append(x_BKHW)
-        pooled_BD = global_average(self.conv2(x_BKHW))
+        last_BDHW = self.conv2(x_BKHW)
+        pooled_BD = global_average(last_BDHW)
         logits_BC = self.classifier(pooled_BD)
-        return (logits_BC, Features(tuple(stages), None, pooled_BD)) if return_features else logits_BC
+        return (logits_BC, Features(tuple(stages), None, pooled_BD, last_BDHW)) if return_features else logits_BC
 
 
 def norm_relu(convolution: nn.Conv2d) -> tuple[nn.Module, nn.Module, nn.Module]:

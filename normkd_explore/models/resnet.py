@@ -13,6 +13,7 @@ from .features import (
     conv3x3,
     global_average,
     init_convolutions,
+    last_norms,
     pre_activations,
     projection,
     rectified_features,
@@ -70,6 +71,10 @@ class ResNet(nn.Module):
         pooled_BD = global_average(F.relu(pre[-1]))
         logits_BC = self.fc(pooled_BD)
         return (logits_BC, rectified_features(pre, pooled_BD)) if return_features else logits_BC
+
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]:
+        """Batch norms in front of the pre-activations: of each stage the one whose output is added to the shortcut."""
+        return last_norms(self.bn1, (self.layer1, self.layer2, self.layer3))
 
 
 def stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:

@@ -97,9 +97,10 @@ class ShuffleNetV2(nn.Module):
         """Logits (B, C); with return_features also the Features: stem and three stages."""
         stem_BKHW = self.bn1(self.conv1(images_BCHW))
         pre = pre_activations(stem_BKHW, (self.layer1, self.layer2, self.layer3))
-        pooled_BD = global_average(F.relu(self.bn2(self.conv2(F.relu(pre[-1])))))
+        last_BDHW = F.relu(self.bn2(self.conv2(F.relu(pre[-1]))))
+        pooled_BD = global_average(last_BDHW)
         logits_BC = self.linear(pooled_BD)
-        return (logits_BC, rectified_features(pre, pooled_BD)) if return_features else logits_BC
+        return (logits_BC, rectified_features(pre, pooled_BD, last_BDHW)) if return_features else logits_BC
 
 
 def stage(width_in: int, width: int, basic_blocks: int) -> nn.Sequential:

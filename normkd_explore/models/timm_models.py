@@ -52,7 +52,15 @@ def _with_features(model: nn.Module) -> nn.Module:
                 )
             last_BKHW, stages = self.forward_intermediates(images_BCHW)
             pooled_BD = self.forward_head(last_BKHW, pre_logits=True).flatten(1)
-            return self.forward_head(last_BKHW), Features(tuple(stages), None, pooled_BD)
+            last_map = _channels_first(last_BKHW, pooled_BD.shape[1])
+            return self.forward_head(last_BKHW), Features(tuple(stages), None, pooled_BD, last_map)
 
     model.__class__ = TimmModel
     return model
+
+
+def _channels_first(last: Tensor, width: int) -> Tensor | None:
+    """The map (B, D, H, W) before the pooling; some networks keep it as (B, H, W, D), and some have none."""
+    if last.ndim != 4 or width not in (last.shape[1], last.shape[3]):
+        return None
+    return last if last.shape[1] == width else last.permute(0, 3, 1, 2)

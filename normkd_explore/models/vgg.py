@@ -56,6 +56,10 @@ class VGG(nn.Module):
         logits_BC = self.classifier(pooled_BD)
         return (logits_BC, rectified_features(pre, pooled_BD)) if return_features else logits_BC
 
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]:
+        """Batch norms whose outputs are the pre-activations, in their order."""
+        return [block[-1] for block in (self.block0, self.block1, self.block2, self.block3, self.block4)]
+
 
 def block(width_in: int, width: int, convolutions: int) -> nn.Sequential:
     """Convolution, batch norm, ReLU ... without the last ReLU: the block ends in its pre-activation."""

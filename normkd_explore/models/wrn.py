@@ -84,6 +84,12 @@ class WideResNet(nn.Module):
             normed.append(normed_BKHW)
             raw.append(out_BKHW)
         normed.append(self.bn1(raw[-1]))
-        pooled_BD = global_average(F.relu(normed[-1]))
+        last_BDHW = F.relu(normed[-1])
+        pooled_BD = global_average(last_BDHW)
         logits_BC = self.fc(pooled_BD)
-        return (logits_BC, Features(tuple(raw), tuple(normed), pooled_BD)) if return_features else logits_BC
+        features = Features(tuple(raw), tuple(normed), pooled_BD, last_BDHW)
+        return (logits_BC, features) if return_features else logits_BC
+
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]:
+        """Batch norms whose outputs are the pre-activations: each stage's is the first of the next."""
+        return [*(stage.layer[0].bn1 for stage in (self.block1, self.block2, self.block3)), self.bn1]

@@ -73,7 +73,7 @@ class MaxLogit:
 
 def _peak(logits_BC: Tensor, std_B1: Tensor, flat_B1: Tensor) -> Tensor:
     z_BC = logits_BC.detach()
-    low_B1, high_B1 = z_BC.aminmax(dim=1, keepdim=True)
+    low_B1, high_B1 = z_BC.amin(dim=1, keepdim=True), z_BC.amax(dim=1, keepdim=True)
     mean_B1 = z_BC.mean(dim=1, keepdim=True)
     return (torch.maximum(high_B1 - mean_B1, mean_B1 - low_B1) / (std_B1.detach() + _EPS)).masked_fill(flat_B1, 0.0)
 

@@ -87,9 +87,10 @@ def _join(parts: list[Features], sizes: list[int]) -> Features:
     def rows(blocks: tuple[Tensor, ...]) -> Tensor:
         return torch.cat([block[:size] for block, size in zip(blocks, sizes, strict=True)])
 
-    stages, pre, pooled = zip(*parts, strict=True)
+    stages, pre, pooled, last = zip(*parts, strict=True)
     joined_pre = None if pre[0] is None else tuple(map(rows, zip(*pre, strict=True)))
-    return Features(tuple(map(rows, zip(*stages, strict=True))), joined_pre, rows(pooled))
+    joined_last = None if last[0] is None else rows(last)
+    return Features(tuple(map(rows, zip(*stages, strict=True))), joined_pre, rows(pooled), joined_last)
 
 
 def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> nn.Module:
