@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -66,9 +67,12 @@ def random_dataset(images: int) -> Dataset:
 class Bench:
     """One pair on one device: the parts that all contestants share."""
 
-    def __init__(self, pair: str, steps: int, images: int, device: str, precision: str = "32-true") -> None:
+    def __init__(
+        self, pair: str, steps: int, images: int, device: str, precision: str = "32-true", compile: bool = False
+    ) -> None:
         self.teacher_name, _, self.student_name = pair.partition("/")
         self.steps, self.fabric, self.dataset = steps, make_fabric(device, precision), random_dataset(images)
+        self.compile = compile
         if images < (steps + WARM_UP + 1) * BATCH:
             raise ValueError(
                 f"images: found {images}, wanted at least {(steps + WARM_UP + 1) * BATCH} for {steps} steps."
@@ -83,7 +87,7 @@ class Bench:
         return self.time(field_steps(self.dataset, teacher, student, BATCH, self.fabric.device))
 
     def _ours(self) -> float:
-        return self._fit(Teacher(create_model(self.teacher_name, num_classes=CLASSES), self.fabric), self._batches())
+        return self._fit(self.teacher(), self._batches())
 
     def _cached(self) -> float:
         return self._fit(*self.warm_cache())
@@ -132,7 +136,7 @@ class Bench:
 
     def warm_cache(self) -> tuple[Teacher, Any]:
         """Teacher and batches with every logit of these steps known: random ones, read as fast as true ones."""
-        teacher = Teacher(create_model(self.teacher_name, num_classes=CLASSES), self.fabric)
+        teacher = self.teacher()
         cached, batches = TeacherCache("memory", tell=lambda text: None).attach(teacher, self.dataset, self._batches())
         assert isinstance(cached, CachedTeacher)
         for step, batch in enumerate(self._batches().epoch(0)):
@@ -142,9 +146,14 @@ class Bench:
                 break
         return cached, batches
 
+    def teacher(self) -> Teacher:
+        """A teacher with fresh weights."""
+        return Teacher(create_model(self.teacher_name, num_classes=CLASSES), self.fabric, self.compile)
+
     def learner(self) -> Learner:
         """A fresh student with the published NormKD recipe."""
         recipe = get_preset(f"cifar100/{self.teacher_name}-{self.student_name}", "normkd")
+        recipe = replace(recipe, compile=self.compile)
         steps = -(-len(self.dataset.train) // BATCH)
         return Learner(recipe, new_student(self.student_name, CLASSES, 0), self.fabric, steps)
 
@@ -212,6 +221,7 @@ def measure_turns(arguments: argparse.Namespace, pair: str) -> dict[str, list[di
             command = [sys.executable, "-m", "benchmarks.training", "--pair", pair, "--only", name]
             for option in ("steps", "images", "device", "precision"):
                 command += [f"--{option}", str(getattr(arguments, option))]
+            command += ["--compile"] if arguments.compile else []
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             turns[name].append(json.loads(done.stdout.splitlines()[-1]))
     return turns
@@ -233,7 +243,7 @@ def print_table(pair: str, turns: dict[str, list[dict[str, float]]]) -> None:
 
 def one_turn(arguments: argparse.Namespace, pair: str) -> dict[str, float]:
     """A turn of one contestant, with the limit measured just before."""
-    bench = Bench(pair, arguments.steps, arguments.images, arguments.device, arguments.precision)
+    bench = Bench(pair, arguments.steps, arguments.images, arguments.device, arguments.precision, arguments.compile)
     limit = bench.limit()
     rate = bench.rate(arguments.only)
     return {"rate": rate, "share": rate * bench.step_flops(arguments.only) / limit}
@@ -248,6 +258,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--compile", action="store_true", help="compile our networks, outside the clock")
     parser.add_argument("--only", choices=CONTESTANTS, help="one turn of one contestant, printed as JSON")
     parser.add_argument("--syncs", action="store_true", help="count where the host waited for the device")
     return parser.parse_args()

@@ -28,6 +28,16 @@ Preset = Annotated[str, typer.Argument(help="DATASET/TEACHER-STUDENT, see `normk
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the data; milestones move along.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of weights, order and views.", min=0)]
+DataSeed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of order and views alone; --seed then varies all but these: initial weights, dropout.", min=0
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="On a GPU: the same bits in every run, slower. On a CPU they always are."),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default runs/DATASET/TEACHER-STUDENT/METHOD-seedN.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in that folder exactly where it stopped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -35,8 +45,9 @@ Weights = Annotated[Path | None, typer.Option(help="The teacher's checkpoint fil
 BatchSize = Annotated[int | None, typer.Option(help="Images of one step.", min=1)]
 LearningRate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
 Protocol = Annotated[str, typer.Option(help="holdout: choose on held-out images; paper: test after each epoch.")]
-Precision = Annotated[
-    str, typer.Option(help="32-true, bf16-mixed or 16-mixed; auto is bf16-mixed for ImageNet on a GPU.")
+Precision = Annotated[str, typer.Option(help="32-true or bf16-mixed; auto is bf16-mixed for ImageNet on a GPU.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the networks of a step once, at the start; meant for GPUs.")
 ]
 ImageSize = Annotated[
     int | None, typer.Option(help="Side of the images in pixels; default: the data set's own.", min=8)
@@ -75,20 +86,25 @@ def train(
     lr: LearningRate = None,
     protocol: Protocol = "holdout",
     precision: Precision = "auto",
+    compile_: Compile = False,
     image_size: ImageSize = None,
     workers: Workers = None,
     teacher_cache: CacheChoice = "auto",
     teacher_cache_limit: CacheLimit = None,
+    data_seed: DataSeed = None,
+    deterministic: Deterministic = False,
 ) -> None:
     """Train the student of PRESET with a distillation method."""
     from normkd_explore.training import Where, get_preset
     from normkd_explore.training import train as run
 
     recipe = get_preset(preset, method, seed)
-    recipe = replace(recipe, settings=_settings(recipe.settings, set_, ce_weight, kd_weight))
-    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)
+    settings = _settings(recipe.settings, set_, ce_weight, kd_weight)
+    recipe = replace(recipe, settings=settings, data_seed=data_seed)
+    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device, compile_)
     _announce(recipe, teacher_weights)
-    where = Where(data_root, teacher_weights, device, workers, _cache(teacher_cache, teacher_cache_limit))
+    cache = _cache(teacher_cache, teacher_cache_limit)
+    where = Where(data_root, teacher_weights, device, workers, cache, deterministic)
     _show(run(recipe, out, where, resume))
 
 
@@ -105,8 +121,10 @@ def teacher(
     lr: LearningRate = None,
     protocol: Protocol = "holdout",
     precision: Precision = "auto",
+    compile_: Compile = False,
     image_size: ImageSize = None,
     workers: Workers = None,
+    deterministic: Deterministic = False,
 ) -> None:
     """Train the teacher of PRESET with cross-entropy, where `normkd train` will find it."""
     from normkd_explore.training import Where, teacher_recipe
@@ -114,8 +132,8 @@ def teacher(
     from normkd_explore.training.where import teacher_folder
 
     recipe = teacher_recipe(preset, seed)
-    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device)
-    where = Where(data_root, None, device, workers)
+    recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device, compile_)
+    where = Where(data_root, None, device, workers, deterministic=deterministic)
     _show(run(recipe, out or teacher_folder(recipe, where), where, resume))
 
 
@@ -135,24 +153,41 @@ def compare(
     lr: LearningRate = None,
     protocol: Protocol = "holdout",
     precision: Precision = "auto",
+    compile_: Compile = False,
     image_size: ImageSize = None,
     workers: Workers = None,
     teacher_cache: CacheChoice = "auto",
     teacher_cache_limit: CacheLimit = None,
+    data_seed: DataSeed = None,
+    deterministic: Deterministic = False,
 ) -> None:
-    """Train one student per method and seed on the same batches, and compare them in pairs."""
+    """Train one student per method and seed, and compare them in pairs.
+
+    The methods of a seed are trained in lockstep on the same batches. Each seed has batches of its own, so the seeds
+    follow one another and share the teacher's work through the cache; where its logits cannot be kept (ImageNet), it
+    has to look at each seed's batches anyway. With --data-seed N all seeds have the same batches and differ in all else
+    (initial weights, dropout): then all students are trained in lockstep, and the teacher looks at each batch once. The
+    differences tell less that way: what another order of images would change is not in them.
+    """
     from normkd_explore.training import Where, get_preset
     from normkd_explore.training import compare as run
     from normkd_explore.training import lesson as shorten
     from normkd_explore.training.report import format_report
+    from normkd_explore.training.where import run_name
 
-    where = Where(data_root, teacher_weights, device, workers, _cache(teacher_cache, teacher_cache_limit))
-    summaries: list[dict[str, Any]] = []
+    cache = _cache(teacher_cache, teacher_cache_limit)
+    where = Where(data_root, teacher_weights, device, workers, cache, deterministic)
+    changes = (epochs, batch_size, lr, protocol, precision, image_size, device, compile_)
+    turns = []
     for seed in range(seeds):
         recipes = [get_preset(preset, name.strip(), seed) for name in methods.split(",")]
         recipes = [shorten(recipe) if lesson else recipe for recipe in recipes]
-        recipes = [_adjust(r, epochs, batch_size, lr, protocol, precision, image_size, device) for r in recipes]
-        outs = [out / f"{r.method}-seed{seed}" if out else None for r in recipes]
+        turns.append([replace(_adjust(recipe, *changes), data_seed=data_seed) for recipe in recipes])
+    if data_seed is not None:
+        turns = [[recipe for recipes in turns for recipe in recipes]]
+    summaries: list[dict[str, Any]] = []
+    for recipes in turns:
+        outs = [out / run_name(recipe) if out else None for recipe in recipes]
         summaries += run(recipes, outs, where, resume)
     _say(format_report(summaries))
 
@@ -209,6 +244,7 @@ def estimate(
     device: Device = "auto",
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    compile_: Compile = False,
     image_size: ImageSize = None,
     workers: Workers = None,
 ) -> None:
@@ -217,7 +253,7 @@ def estimate(
     from normkd_explore.training.estimate import estimate as measure
 
     recipe = get_preset(preset, method)
-    recipe = _adjust(recipe, epochs, batch_size, None, recipe.protocol, precision, image_size, device)
+    recipe = _adjust(recipe, epochs, batch_size, None, recipe.protocol, precision, image_size, device, compile_)
     typer.echo(measure(recipe, Where(data_root, None, device, workers), seconds))
 
 
@@ -251,7 +287,7 @@ def _settings(settings: Any, arguments: list[str] | None, ce_weight: float | Non
     return replace(settings, loss=changed, **weights, published=False, source="changed on the command line")
 
 
-def _adjust(recipe: Any, epochs, batch_size, lr, protocol, precision, image_size, device) -> Any:
+def _adjust(recipe: Any, epochs, batch_size, lr, protocol, precision, image_size, device, compile_) -> Any:
     """The recipe with what the command line changed."""
     import torch
 
@@ -261,7 +297,7 @@ def _adjust(recipe: Any, epochs, batch_size, lr, protocol, precision, image_size
         precision = "bf16-mixed" if on_gpu and recipe.dataset == "imagenet" else "32-true"
     changes = {"batch_size": batch_size, "lr": lr, "image_size": image_size}
     changes = {name: value for name, value in changes.items() if value is not None}
-    return replace(recipe, protocol=protocol, precision=precision, **changes)
+    return replace(recipe, protocol=protocol, precision=precision, compile=compile_, **changes)
 
 
 def _announce(recipe: Any, weights: Path | None) -> None:

@@ -48,13 +48,14 @@ def stats(
     """Describe logits: their spread, which temperatures suit them, and what would go wrong."""
     from normkd_explore.analysis.examine import examine, format_examination
 
-    results: dict[str, dict[str, Any]] = {}
-    for source in sources:
+    def found(source: str) -> dict[str, Any]:  # a function, so that one source's logits are gone before the next's come
         logits_NC, labels_N = _logits(source, labels, split, samples, data_root, teacher_weights, device)
         try:
-            results[source] = examine(logits_NC, labels_N, temperature, t_norm)
+            return examine(logits_NC, labels_N, temperature, t_norm)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: {error}") from error
+
+    results = {source: found(source) for source in sources}
     if json_:
         typer.echo(json.dumps(results, indent=2))
     else:
@@ -74,7 +75,7 @@ def _logits(
 
     path = Path(source)
     if path.is_file() or path.suffix in SUFFIXES:
-        return load_logits(path, labels)
+        return load_logits(path, labels, as_stored=True)
     if labels is not None:
         raise ValueError(f"--labels: goes with a file of logits, and {source} is none. Its data set has the labels.")
     model, dataset = _run(path, data_root) if path.is_dir() else _preset(source, data_root, weights)

@@ -38,6 +38,21 @@ def find_runs(paths: list[Path], skip_unfinished: bool = False) -> list[RunFolde
     return sorted(folders, key=_order)
 
 
+def check_comparable(folders: list[RunFolder]) -> None:
+    """ValueError where runs of one preset and budget had other images or teachers: a table would pool them."""
+    seen: dict[tuple[str, ...], tuple[str, RunFolder]] = {}
+    for folder in folders:
+        recipe = folder.recipe()
+        known = {name: digest for name, digest in (folder.summary().get("inputs") or {}).items() if digest}
+        for name, digest in known.items():
+            first, other = seen.setdefault((recipe.preset, recipe.budget(), name), (digest, folder))
+            if digest != first:
+                raise ValueError(
+                    f"{other.path.name} and {folder.path.name} had other inputs ({name}: digests {first} and "
+                    f"{digest}). Collect them under two names."
+                )
+
+
 def _order(folder: RunFolder) -> tuple[str, int, int]:
     recipe = folder.recipe()
     return recipe.preset, list(METHODS).index(recipe.method), recipe.seed
@@ -60,7 +75,7 @@ def measured_run(folder: RunFolder, made_by: str | None = None) -> MeasuredRun:
         epochs=recipe.epochs,
         command=made_by or command_of(environment),
         hardware=hardware_of(environment),
-        torch=environment["packages"]["torch"],
+        torch="; ".join(dict.fromkeys(part["packages"]["torch"] for part in parts_of(environment))),
     )
 
 
@@ -93,11 +108,21 @@ def command_of(environment: dict[str, Any]) -> str:
     return FOLDER_OPTIONS.sub("", environment["command"])
 
 
+def parts_of(environment: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was recorded when the run was started, and each time that it was continued."""
+    return [environment, *environment.get("resumed", [])]
+
+
 def hardware_of(environment: dict[str, Any]) -> str:
-    """The accelerator, or the processor with its threads."""
-    cpu = environment["cpu"]
+    """The accelerator, or the processor with its threads; all of them where a run was continued on others."""
+    return "; ".join(dict.fromkeys(map(_hardware, parts_of(environment))))
+
+
+def _hardware(part: dict[str, Any]) -> str:
+    cpu = part["cpu"]
     threads = f"{cpu['threads']} thread" + "s" * (cpu["threads"] > 1)
-    return environment["accelerator"] or f"{cpu['name']}, {threads}"
+    on_cpu = part.get("device") == "cpu" or not part["accelerator"]
+    return f"{cpu['name']}, {threads}" if on_cpu else part["accelerator"]
 
 
 def main() -> None:
@@ -111,6 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         folders = find_runs(options.runs, options.skip_unfinished)
+        check_comparable(folders)
         rows = [measured_run(folder, options.made_by) for folder in folders]
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))

@@ -211,3 +211,25 @@ def test_classes_of_one_split_only_are_named(tmp_path):
     write_image(root / "train" / "dog" / "0.png")
     with pytest.raises(ValueError, match=r"should hold the same classes: only .*train has dog"):
         load_dataset("imagefolder", root)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagefolder"])
+def test_a_flat_val_folder_is_named_with_the_way_out(tmp_path, name):
+    """As the archive of ILSVRC's validation images unpacks: no class folders, one image beside the other."""
+    root = write_folder(tmp_path / "d", {"train": 3})
+    for number in range(3):
+        write_image(root / "val" / f"ILSVRC2012_val_0000000{number}.JPEG")
+    (root / "val" / ".hidden.jpg").write_bytes(b"")
+    with pytest.raises(ValueError) as caught:
+        load_dataset(name, root)
+    text = str(caught.value)
+    assert f"{root / 'val'} should hold two or more class folders" in text
+    assert "found none, and 3 images directly in it (ILSVRC2012_val_00000000.JPEG and 2 more)" in text
+    assert "make a folder for each class" in text and "ground truth" in text and "valprep" in text
+
+
+def test_an_empty_val_folder_hears_nothing_of_loose_images(tmp_path):
+    root = write_folder(tmp_path / "d", {"train": 3})
+    (root / "val").mkdir()
+    with pytest.raises(ValueError, match=r"found none$"):
+        load_dataset("imagefolder", root)

@@ -7,6 +7,7 @@ is tested only where there is a GPU.
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from PIL import Image
 
 from normkd_explore.data import gpu_jpeg, load_dataset, make_batches, streaming
 from normkd_explore.data.drawn import draw_photos
-from normkd_explore.data.gpu_jpeg import Decoder, choose_decoder, decode_and_cut, whole_rgb_jpeg
+from normkd_explore.data.gpu_jpeg import Decoder, Refused, choose_decoder, decode_and_cut
+from normkd_explore.data.jpeg_header import whole_rgb_jpeg
 
 CUDA = torch.device("cuda", 0)
 NAMES = [b"a/1.JPEG", b"a/2.jpg", b"b/3.jpeg", b"b/4.png"]
@@ -181,7 +183,12 @@ def test_a_file_that_only_the_gpu_refuses_is_decoded_by_pillow(root, monkeypatch
 
 def test_a_batch_without_any_jpeg_needs_no_decoder():
     pixels_SSC = torch.zeros(8, 8, 3, dtype=torch.uint8)
-    assert decode_and_cut([pixels_SSC, pixels_SSC], 8, 1.0, torch.device("cpu"), None).shape == (2, 8, 8, 3)
+    assert decode_and_cut([pixels_SSC, pixels_SSC], 8, 1.0, torch.device("cpu"), None, Refused(Path)).shape == (
+        2,
+        8,
+        8,
+        3,
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="nvJPEG needs an NVIDIA GPU")
@@ -193,3 +200,88 @@ def test_a_real_gpu_shows_the_cuts_of_the_workers(root, monkeypatch):
     for mine, theirs in zip(found, expected, strict=True):
         pixels = [dataset.denormalize(batch.images_BCHW.cpu()).float().numpy() for batch in (mine, theirs)]
         assert np.abs(pixels[0] - pixels[1]).mean() < 4
+
+
+# --- damage and refusal --------------------------------------------------------------------------------------
+
+
+def noisy(**options) -> bytes:
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 100, "subsampling": 0}, {"optimize": True}])
+def test_usual_jpeg_files_go_to_the_gpu(options):
+    assert whole_rgb_jpeg(noisy(**options))
+
+
+def test_files_coded_in_rgb_are_left_to_pillow():
+    """Without a look at Adobe's marker, their red, green and blue would be taken for brightness and colour."""
+    coded = noisy(keep_rgb=True)
+    assert not whole_rgb_jpeg(coded)
+    start = coded.index(b"\xff\xee")  # Adobe's marker; libjpeg then goes by the components' names
+    bare = coded[:start] + coded[start + 2 + int.from_bytes(coded[start + 2 : start + 4], "big") :]
+    with Image.open(io.BytesIO(bare)) as image:
+        assert image.mode == "RGB" and "adobe" not in image.info
+    assert not whole_rgb_jpeg(bare)
+    ycbcr = (
+        coded[: start + 15] + b"\1" + coded[start + 16 :].replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0")
+    )
+    with Image.open(io.BytesIO(ycbcr)) as image:
+        assert image.info["adobe_transform"] == 1
+    assert whole_rgb_jpeg(ycbcr)
+
+
+def test_a_header_with_zeroed_bytes_is_left_to_pillow():
+    """Pillow itself accepts some of these: only what it says of them is trusted."""
+    content = noisy()
+    pixels = content.index(b"\xff\xda")
+    for start in range(2, pixels - 60):
+        assert not whole_rgb_jpeg(content[:start] + bytes(60) + content[start + 60 :]), start
+
+
+@pytest.mark.parametrize(
+    "fault", [torch.OutOfMemoryError("out of memory"), RuntimeError("CUDA error: an illegal read")]
+)
+def test_a_failing_device_is_no_reason_to_try_again(root, monkeypatch, working, fault):
+    calls = []
+
+    def decode(files, device):
+        calls.append(len(files))
+        raise fault
+
+    monkeypatch.setattr(gpu_jpeg, "decode_jpeg", decode)
+    with pytest.raises(type(fault), match=str(fault)):
+        epoch(root, "test", True, monkeypatch)
+    assert 1 <= len(calls) <= 2  # the second batch may be under way
+
+
+def test_refused_files_are_said_and_given_to_the_gpu_no_more(root, monkeypatch, working, capsys):
+    patched, calls = gpu_jpeg.decode_jpeg, []
+    paths = [root / "val" / "disc" / "000.jpg", root / "val" / "square" / "001.jpg"]
+    refused = {path.stat().st_size for path in paths}
+
+    def picky(files, device):
+        calls.append(len(files))
+        if any(len(file) in refused for file in files):
+            raise RuntimeError("unsupported\nand more")
+        return patched(files, device)
+
+    monkeypatch.setattr(gpu_jpeg, "decode_jpeg", picky)
+    monkeypatch.setattr(streaming, "choose_decoder", lambda names, device: Decoder(True, "test"))
+    dataset = load_dataset("imagenet", root, protocol="paper", image_size=100)
+    batches = make_batches(dataset, "test", 8, augment=False, workers=0)
+    first = list(batches.epoch(0))
+    assert len(calls) < 2 * 8 and max(calls) == 8
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"the GPU cannot decode {paths[0]} (unsupported); Pillow decodes it",
+        "the GPU refused 2 files so far; Pillow decodes them",
+    ]
+    calls.clear()
+    second = list(batches.epoch(0))
+    assert calls == [6]
+    assert capsys.readouterr().err == ""
+    assert all(torch.equal(a.images_BCHW, b.images_BCHW) for a, b in zip(first, second, strict=True))

@@ -87,6 +87,27 @@ def test_processes_that_evaluate_leave_no_image_out():
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(COUNT))
 
 
+def test_more_processes_than_images_of_a_step_get_empty_batches():
+    """53 images and 60 processes: the last seven have none, and so it is in a last step with fewer images."""
+    options = {"augment": False, "world_size": 60}
+    sizes = [
+        [len(batch.images_BCHW) for batch in make_batches(small_dataset(), "val", 60, rank=rank, **options).epoch(0)]
+        for rank in range(60)
+    ]
+    assert sizes == [[1]] * 53 + [[0]] * 7
+    late = make_batches(small_dataset(), "val", 12, augment=False, rank=11, world_size=12)
+    assert [len(batch.images_BCHW) for batch in late.epoch(0)] == [1, 1, 1, 1, 0]
+
+
+def test_training_never_leaves_a_process_without_an_image():
+    """A last step with fewer images than processes is left out: all processes have the same number in every step."""
+    for world_size, batch_size, steps in ((12, 24, 2), (7, 7, 7), (53, 53, 1), (27, 27, 1)):
+        for rank in (0, world_size - 1):
+            options = {"augment": True, "rank": rank, "world_size": world_size}
+            shares = list(make_batches(small_dataset(), "train", batch_size, **options).epoch(0))
+            assert [len(batch.labels_B) for batch in shares] == [batch_size // world_size] * steps
+
+
 def test_lengths_and_samples():
     def batches(**options):
         return make_batches(small_dataset(), "train", 8, **{"augment": True} | options)
@@ -103,7 +124,8 @@ def test_lengths_and_samples():
         ({"batch_size": 0}, "batch_size must be 1 or more, found 0"),
         ({"batch_size": 10, "world_size": 4}, "10 cannot be shared evenly by 4; take 8"),
         ({"batch_size": 8, "rank": 2, "world_size": 2}, "found rank 2 with world_size 2"),
-        ({"batch_size": 64, "drop_last": True}, "53 images cannot fill one step of 64"),
+        ({"batch_size": 64, "drop_last": True}, "53 images cannot fill one step of 64; use a smaller batch"),
+        ({"batch_size": 64, "world_size": 64}, "found 53 training images for 64 processes"),
         ({"split": "validation"}, 'split must be "train", "val" or "test", found \'validation\''),
     ],
 )

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from normkd_explore.data import load_dataset, make_batches
+from normkd_explore.data import load_dataset, make_batches, streaming
 from normkd_explore.data.batches import mixed_seed
+from normkd_explore.data.gpu_jpeg import Decoder, JpegBytes
 
 SIZE = 24
 
@@ -90,6 +91,37 @@ def test_processes_share_the_same_crops(dataset):
         share = list(batches(dataset, rank=rank, world_size=2, **options).epoch(0))
         for mine, all_of_it in zip(share, whole, strict=True):
             assert torch.equal(mine.images_BCHW, all_of_it.images_BCHW[rank::2])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("batch_size", [8, 16])
+def test_a_process_without_images_takes_part_with_empty_batches(dataset, workers, batch_size):
+    """6 images and 8 processes: each image is met once, and no process stops."""
+    options = {"batch_size": batch_size, "augment": False, "workers": workers, "world_size": 8}
+    shares = [list(batches(dataset, "test", rank=rank, **options).epoch(0)) for rank in range(8)]
+    assert [[len(batch.labels_B) for batch in share] for share in shares] == [[1]] * 6 + [[0]] * 2
+    for batch in shares[7]:
+        assert batch.images_BCHW.shape == (0, 3, SIZE, SIZE) and batch.images_BCHW.dtype == torch.float32
+        assert batch.labels_B.dtype == batch.index_B.dtype == torch.int64
+    (whole,) = batches(dataset, "test", batch_size=6, augment=False).epoch(0)
+    together = torch.cat([batch.images_BCHW for share in shares for batch in share])
+    assert torch.equal(together, whole.images_BCHW)
+
+
+def test_a_gpu_that_decodes_has_nothing_to_do_for_an_empty_share(dataset, monkeypatch):
+    """The files' bytes reach the decoder, here a stand-in for a GPU's, only where there are some."""
+    seen = []
+
+    def decode(files, size, *_):
+        seen.append([file.index if isinstance(file, JpegBytes) else None for file in files])
+        return torch.zeros(len(files), size, size, 3, dtype=torch.uint8)
+
+    monkeypatch.setattr(streaming, "choose_decoder", lambda names, device: Decoder(True, "a test"))
+    monkeypatch.setattr(streaming, "decode_and_cut", decode)
+    for rank in range(8):
+        share = batches(dataset, "test", batch_size=8, augment=False, rank=rank, world_size=8)
+        assert [batch.images_BCHW.shape for batch in share.epoch(0)] == [(int(rank < 6), 3, SIZE, SIZE)]
+    assert len(seen) == 6 and all(len(files) == 1 for files in seen)
 
 
 def test_the_global_generator_is_neither_read_nor_moved(dataset):

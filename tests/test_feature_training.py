@@ -108,7 +108,7 @@ def test_forgotten_state_would_be_noticed(together, tmp_path, method, forgotten)
     for name, tensor in point.state["objective"].items():
         if name.endswith(forgotten):
             tensor.fill_(0.5)
-    save_checkpoint(tmp_path / "checkpoints", point.epoch, point.step, point.state)
+    save_checkpoint(tmp_path / "checkpoints", point.epoch, point.step, point.state, point.recipe)
     train(recipe_of(method), tmp_path, where, resume=True, watch=quiet, dataset=toy_dataset())
     whole, other = weights(folder / method), weights(tmp_path)
     assert any(not torch.equal(tensor, other[name]) for name, tensor in whole.items())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from normkd_explore.training.report import format_report, mean_std, sign_flip_p
+from normkd_explore.training.report import format_report, mean_std
+from normkd_explore.training.sign_flip import sign_flip_p
 from tests.toy import toy_recipe
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import shutil
 import statistics
 import sys
 from dataclasses import astuple, replace
@@ -291,6 +293,19 @@ def test_collector_refuses_unfinished_and_missing_runs(folders, tmp_path):
     assert len(collect_results.find_runs([folders, tmp_path], skip_unfinished=True)) == 2
 
 
+def test_collector_refuses_runs_of_several_teachers(folders, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    shutil.copytree(folders, runs)
+    changed = RunFolder(runs / "kd-seed1").summary()
+    changed["inputs"]["teacher"] = "another"
+    (runs / "kd-seed1" / "summary.json").write_text(json.dumps(changed))
+    arguments = ["collect_results.py", str(runs), "--name", "toy", "--made-by", "a test", "--into", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match=r"kd-seed0 and kd-seed1 had other inputs \(teacher: digests \w+ and another"):
+        collect_results.main()
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_commands_lose_the_paths_of_this_machine_and_nothing_else():
     command = "normkd compare --lesson --out /a/b/c --seeds 10 --data-root=/d"
     assert collect_results.command_of({"command": command}) == "normkd compare --lesson --seeds 10"
@@ -299,6 +314,9 @@ def test_commands_lose_the_paths_of_this_machine_and_nothing_else():
     cpu = {"name": "X", "threads": 2}
     assert collect_results.hardware_of({"accelerator": None, "cpu": cpu}) == "X, 2 threads"
     assert collect_results.hardware_of({"accelerator": "H200", "cpu": cpu}) == "H200"
+    assert collect_results.hardware_of({"accelerator": "H200", "cpu": cpu, "device": "cpu"}) == "X, 2 threads"
+    again = [{"accelerator": "H200", "cpu": cpu}, {"accelerator": None, "cpu": cpu}]
+    assert collect_results.hardware_of({"accelerator": None, "cpu": cpu, "resumed": again}) == "X, 2 threads; H200"
 
 
 # --- figures and exercises -----------------------------------------------------------------------------------

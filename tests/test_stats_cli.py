@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from normkd_explore.analysis import model_logits, pictures
+from normkd_explore.analysis.examine import examine
 from normkd_explore.data import load_dataset
 from normkd_explore.models import create_model, save_weights
 from normkd_explore.stats_cli import stats
@@ -161,6 +164,58 @@ def test_a_bad_file_is_named(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros((4, 1)))
     with pytest.raises(ValueError, match=r"flat\.npy: .*single class"):
         run(tmp_path / "flat.npy")
+
+
+MEASURE = """
+import contextlib, os, sys
+from normkd_explore.stats_cli import stats
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+with contextlib.redirect_stdout(open(os.devnull, "w")):
+    stats([sys.argv[1]])  # imports and the like are not the file's
+    before = kilobytes("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # the highest so far is counted from here
+    stats([sys.argv[2]])
+print(1024 * (kilobytes("VmHWM") - before))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's means")
+def test_a_large_file_takes_at_most_three_times_its_size(tmp_path):
+    """It is read once as it is stored, and looked at in float64 for some rows at a time."""
+    large, small = tmp_path / "large.npy", tmp_path / "small.npy"
+    logits_NC = np.random.default_rng(0).normal(0, 3, (100_000, 250)).astype(np.float32)
+    np.save(large, logits_NC)
+    np.save(small, logits_NC[:200])
+    command = [sys.executable, "-c", MEASURE, str(small), str(large)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 3 * large.stat().st_size
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", "int8", "int64"])
+def test_blocks_of_rows_change_no_number(tmp_path, monkeypatch, dtype):
+    """As stored and in blocks of a few rows, or in float64 and at once: the same to the last digits."""
+    logits_NC = (10 * np.random.default_rng(0).normal(0, 1, (300, 12))).astype(dtype)
+    logits_NC[7] = 1
+    labels_N = np.arange(300) % 12
+    np.savez(tmp_path / "x.npz", logits=logits_NC, labels=labels_N)
+    monkeypatch.setattr("normkd_explore.analysis.row_blocks.BLOCK_VALUES", 1 << 30)
+    whole = examine(logits_NC.astype(np.float64), labels_N)
+    for values in (1, 100, 3599):
+        monkeypatch.setattr("normkd_explore.analysis.row_blocks.BLOCK_VALUES", values)
+        assert leaves(numbers(tmp_path / "x.npz")) == pytest.approx(leaves(whole), rel=1e-12)
+
+
+def leaves(found: dict, path: str = "") -> dict[str, float]:
+    """The numbers of an examination by their places, one flat dict."""
+    flat = {}
+    for name, value in found.items():
+        flat |= leaves(value, f"{path}/{name}") if isinstance(value, dict) else {}
+        flat |= {f"{path}/{name}": value} if isinstance(value, int | float) else {}
+    return flat
 
 
 def test_help_names_the_options():

@@ -127,7 +127,8 @@ def test_a_failing_system_call_costs_at_most_the_new_checkpoint(tmp_path, monkey
     try:
         save_checkpoint(tmp_path, 0, 2, {**STATE, "seconds": 2.0})
         saved = 2
-    except OSError:
+    except CheckpointError as error:
+        assert str(tmp_path) in str(error) and "No space left" in str(error) and "--resume" in str(error)
         saved = 1
     monkeypatch.undo()
     point = latest_checkpoint(tmp_path)

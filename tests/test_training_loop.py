@@ -137,6 +137,7 @@ def test_run_folder_holds_what_it_promises(tmp_path):
     assert names == {
         "config.yaml",
         "environment.json",
+        "inputs.json",
         "metrics.jsonl",
         "student.safetensors",
         "checkpoints",

@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from normkd_explore.data import FileSplit, make_batches
+from normkd_explore.data import ArraySplit, Dataset, FileSplit, Views, make_batches
 from normkd_explore.methods import METHODS
 from normkd_explore.models import create_model
 from normkd_explore.training import (
@@ -44,6 +45,7 @@ from normkd_explore.training.schedule import learning_rate
 from tests.toy import BATCH, CLASSES, toy_dataset, toy_recipe, toy_where
 
 ROOT = Path(__file__).parent.parent
+TRAIN_FILES = 18
 METHODS_HERE = ("normkd", "ctkd")  # ctkd learns its temperature: a parameter that is not the model's
 
 
@@ -71,8 +73,40 @@ def recipe_of(method: str, **changes):
 def odd_dataset():
     """The toy data with 21 validation and 31 test images: two processes cannot share them evenly."""
     whole, more = toy_dataset(), toy_dataset().train
-    val, test = (replace(more, images_NHWC=more.images_NHWC[:n], labels_N=more.labels_N[:n]) for n in (21, 31))
-    return replace(whole, val=val, test=test)
+    return replace(whole, val=first_of(more, 21), test=first_of(more, 31))
+
+
+def streamed(folder: Path, train_images: int = TRAIN_FILES) -> Dataset:
+    """Files with one validation and one test image, too few for two processes; 18 training images make steps of 16, 2.
+
+    Every process writes files of its own, so that none reads one that another is writing.
+    """
+    whole = toy_dataset()
+    parts = {name: (getattr(whole, name), count) for name, count in (("train", train_images), ("val", 1), ("test", 1))}
+    own = folder / f"files{processes.rank()}"
+    splits = {name: file_split(own / name, images, count) for name, (images, count) in parts.items()}
+    return replace(whole, **splits, views=Views(pad=0, countable=False))
+
+
+def file_split(folder: Path, images: ArraySplit, count: int) -> FileSplit:
+    """Write the first `count` images as files and give their split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{number}.png" for number in range(count)]
+    for name, pixels_SSC in zip(names, images.images_NHWC, strict=False):
+        Image.fromarray(pixels_SSC.numpy()).save(folder / name)
+    return FileSplit(folder, np.array([os.fsencode(name) for name in names]), images.labels_N[:count], 12)
+
+
+def one_each(folder: Path) -> Dataset:
+    """The same numbers of images as `streamed`, in memory."""
+    whole = toy_dataset()
+    cut = {name: first_of(getattr(whole, name), n) for name, n in (("train", TRAIN_FILES), ("val", 1), ("test", 1))}
+    return replace(whole, **cut)
+
+
+def first_of(images: ArraySplit, count: int) -> ArraySplit:
+    """The first `count` images."""
+    return replace(images, images_NHWC=images.images_NHWC[:count], labels_N=images.labels_N[:count])
 
 
 def quiet(moment, runs):
@@ -113,6 +147,9 @@ def scene_numbers(folder: Path) -> dict[str, object]:
     found["stopped"] = stop_and_resume(folder / "stopped", where, data)
     found["nan"] = poisoned(folder / "nan", data)
     found["refused"] = refused(folder / "plain" / "normkd", where, data)
+    found["one_each"] = train(recipe_of("ce"), folder / "one_each", where, watch=quiet, dataset=one_each(folder))
+    found["streamed"] = train(recipe_of("ce"), folder / "streamed", where, watch=quiet, dataset=streamed(folder))
+    found["too_few"] = too_few(folder, where)
     from normkd_explore.training.teacher import new_student
 
     session.new_student = new_student
@@ -174,6 +211,17 @@ def refused(out: Path, where, data) -> str:
         train(recipe_of("normkd"), out, where, watch=quiet, dataset=data)
     except (FileExistsError, processes.ProcessLost) as error:
         return f"{type(error).__name__}: {error}"
+
+
+def too_few(folder: Path, where) -> list[object]:
+    """One training image for two processes, from files and from memory."""
+    said = []
+    for name, data in (("files", streamed(folder, 1)), ("memory", replace(odd_dataset(), train=one_each(folder).val))):
+        try:
+            train(recipe_of("ce"), folder / f"few-{name}", where, watch=quiet, dataset=data)
+        except ValueError as error:
+            said.append(str(error))
+    return [*said, sorted(path.name for path in folder.glob("few-*"))]
 
 
 def scene_killed(folder: Path) -> None:
@@ -307,6 +355,31 @@ def test_every_image_is_counted_once(numbers, alone):
             assert summary["test"] == pytest.approx(expected, rel=1e-4)
         whole = evaluate(plain_student("", CLASSES, 0), make_batches(odd_dataset(), "val", 21, augment=False).epoch(0))
         assert mine["few"] == pytest.approx(whole, rel=1e-5) and whole["n"] == 21
+
+
+@pytest.mark.parametrize("name, make", [("one_each", one_each), ("streamed", streamed)])
+def test_splits_with_fewer_images_than_processes(numbers, tmp_path, name, make):
+    """One validation and one test image: process 1 has none and takes part; metrics are those of one process."""
+    folder, found, _ = numbers
+    before, session.new_student = session.new_student, plain_student
+    try:
+        train(recipe_of("ce"), tmp_path / name, toy_where_empty(), watch=quiet, dataset=make(tmp_path))
+    finally:
+        session.new_student = before
+    alone = RunFolder(tmp_path / name)
+    for mine in found:
+        assert mine[name]["test"] == pytest.approx(alone.summary()["test"], rel=1e-4)
+        assert mine[name]["test"]["n"] == 1
+    for ours, theirs in zip(RunFolder(folder / name).metrics(), alone.metrics(), strict=True):
+        assert ours["val"] == pytest.approx(theirs["val"], rel=1e-4) and ours["val"]["n"] == 1
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-4)
+
+
+def test_fewer_training_images_than_processes_are_refused_before_anything_is_written(numbers):
+    for files, memory, written in (mine["too_few"] for mine in numbers[1]):
+        assert files == memory
+        assert "found 1 training images for 2 processes, wanted at least one for each" in files
+        assert written == []
 
 
 def test_ctrl_c_on_one_process_stops_all_at_one_step_and_resume_is_exact(numbers):

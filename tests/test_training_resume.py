@@ -83,7 +83,7 @@ def test_forgotten_momentum_would_be_noticed(whole_runs, tmp_path):
     point = latest_checkpoint(out / "checkpoints")
     for slot in point.state["optimizer"].values():
         slot["momentum_buffer"].zero_()
-    save_checkpoint(out / "checkpoints", point.epoch, point.step, point.state)
+    save_checkpoint(out / "checkpoints", point.epoch, point.step, point.state, point.recipe)
     train(recipe, out, where, resume=True, watch=quiet, dataset=toy_dataset())
     whole, resumed = load_file(folder / "kd" / "student.safetensors"), load_file(out / "student.safetensors")
     assert any(not torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

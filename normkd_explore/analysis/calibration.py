@@ -50,10 +50,17 @@ def reliability(probs: ArrayLike | Tensor, labels: ArrayLike | Tensor, bins: int
     """
     probs_NC, labels_N = _numpy(probs), _labels(labels, probs)
     _check_probabilities(probs_NC)
+    return binned(probs_NC.max(axis=1), probs_NC.argmax(axis=1) == labels_N, bins)
+
+
+def binned(confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], bins: int = 15) -> Reliability:
+    """`reliability` where each prediction's confidence, and whether it is right, are known already.
+
+    Raises:
+        ValueError: `bins` is below 1.
+    """
     if bins < 1:
         raise ValueError(f"bins: found {bins}, wanted at least 1.")
-    confidence_N = probs_NC.max(axis=1)
-    right_N = probs_NC.argmax(axis=1) == labels_N
     edges = np.linspace(0.0, 1.0, bins + 1)
     bin_N = np.clip(np.searchsorted(edges, confidence_N, side="left") - 1, 0, bins - 1)
     count_K = np.bincount(bin_N, minlength=bins)

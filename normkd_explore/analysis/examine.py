@@ -1,8 +1,9 @@
 """A look at logits before any training: which temperature suits them, and what would go wrong.
 
-No pandas here: `normkd stats` runs where no notebook does.
+No pandas here: `normkd stats` runs where no notebook does. Float64 is used for some rows at a time (`by_rows`), so that
+a file's logits are in memory once, as they are stored.
 
-Legend: N samples, C classes.
+Legend: N samples, C classes, B rows of a block.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from normkd_explore.analysis.calibration import reliability
+from normkd_explore.analysis.calibration import binned
 from normkd_explore.analysis.logits import spread_index
+from normkd_explore.analysis.row_blocks import by_rows, chosen_rows
 from normkd_explore.analysis.statistics import (
     MEASURES,
     Floats,
@@ -62,31 +64,32 @@ def examine(
     result: dict[str, Any] = {"n": len(stats), "left_out": left_out, "classes": stats.num_classes}
     if labels_N is not None:
         result["top1"] = float(stats.correct_N.mean())
-        result["ece"] = reliability(logits_NC.softmax(dim=1), labels_N).ece
+        result["ece"] = binned(stats.confidence_N, stats.correct_N).ece
     result["measures"] = {name: _quantiles(stats.measure(name)) for name in MEASURES}
     result["kd"] = {"temperature": temperature, "entropy": _quantiles(softened_entropy(logits_NC, temperature))}
     several = stats.num_classes > 2 and (stats.std_N > 0).any()
-    result["normkd"] = _normkd(logits_NC[torch.from_numpy(stats.std_N > 0)], temperature, t_norm) if several else None
+    spread_N = torch.from_numpy(stats.std_N > 0)
+    result["normkd"] = _normkd(chosen_rows(logits_NC, spread_N), temperature, t_norm) if several else None
     result["probabilities"] = looks_like_probabilities(logits_NC)
     result["warnings"] = _warnings(logits_NC, stats, result)
     return result
 
 
 def _finite_rows(logits: Any, labels: Any) -> tuple[Tensor, Tensor | None, int]:
-    logits_NC = torch.as_tensor(logits).detach().cpu().double()
+    logits_NC = torch.as_tensor(logits).detach().cpu()
     if logits_NC.ndim != 2:
         raise ValueError(f"logits have shape {tuple(logits_NC.shape)}, wanted (N, C): one row a sample.")
     labels_N = None if labels is None else torch.as_tensor(labels).detach().cpu()
     if labels_N is not None and labels_N.shape != logits_NC.shape[:1]:
         raise ValueError(f"labels have shape {tuple(labels_N.shape)}, wanted ({len(logits_NC)},): one class a sample.")
-    finite_N = torch.isfinite(logits_NC).all(dim=1)
+    finite_N = by_rows(lambda z_BC: torch.isfinite(z_BC).all(dim=1), logits_NC)
     if not finite_N.any():
         raise ValueError(
             f"none of the {len(logits_NC)} rows is finite: each holds NaN or infinity. Look for a learning rate that "
             "was too high, an overflow in half precision, or damaged weights."
         )
     kept_N = None if labels_N is None else labels_N[finite_N]
-    return logits_NC[finite_N], kept_N, int((~finite_N).sum())
+    return chosen_rows(logits_NC, finite_N), kept_N, int((~finite_N).sum())
 
 
 def _normkd(logits_NC: Tensor, temperature: float, t_norm: float) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def _data_warnings(logits_NC: Tensor, stats: LogitStatistics, result: dict[str, 
             "is wrong. Their logarithm serves as logits, unless some were rounded to 0: then save the logits "
             "instead."
         )
-    elif bool((logits_NC.logsumexp(dim=1).abs() < SUM_TOLERANCE).all()):
+    elif bool((by_rows(lambda z_BC: z_BC.logsumexp(dim=1), logits_NC).abs() < SUM_TOLERANCE).all()):
         found.append(
             "these look like log-probabilities: exp of every row sums to 1. They serve as logits (same std, entropy "
             "and temperatures), but their mean and max are shifted."
@@ -178,8 +181,12 @@ def _data_warnings(logits_NC: Tensor, stats: LogitStatistics, result: dict[str, 
 
 def looks_like_probabilities(logits_NC: Tensor) -> bool:
     """Whether every row lies in [0, 1] and sums to 1 (±0.01)."""
-    inside = bool(((logits_NC >= 0) & (logits_NC <= 1 + SUM_TOLERANCE)).all())
-    return inside and bool(((logits_NC.sum(dim=1) - 1).abs() < SUM_TOLERANCE).all())
+    return bool(by_rows(_like_probabilities, logits_NC).all())
+
+
+def _like_probabilities(z_BC: Tensor) -> Tensor:
+    inside_B = ((z_BC >= 0) & (z_BC <= 1 + SUM_TOLERANCE)).all(dim=1)
+    return inside_B & ((z_BC.sum(dim=1) - 1).abs() < SUM_TOLERANCE)
 
 
 def format_examination(name: str, result: dict[str, Any]) -> str:

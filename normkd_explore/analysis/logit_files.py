@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,17 +33,18 @@ class SavedLogits(NamedTuple):
     """What a file holds; values are as stored, NaN included."""
 
     logits_NC: Tensor
-    """float64."""
+    """float64, or the file's own dtype where that was asked for."""
     labels_N: Tensor | None
     """int64 class positions, where the file has them."""
 
 
-def load_logits(path: str | Path, labels: str | Path | None = None) -> SavedLogits:
+def load_logits(path: str | Path, labels: str | Path | None = None, *, as_stored: bool = False) -> SavedLogits:
     """Read logits (N, C), and labels (N,) from the same file or from a second one.
 
     Args:
         path: a file of one of `SUFFIXES`, as this module's first lines describe.
         labels: a file with one whole number a sample, in any of the same formats.
+        as_stored: keep the file's dtype; float64 takes twice the memory of a file in float32.
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another format, a damaged file, one that would need to run code, or shapes that do not fit.
@@ -58,7 +60,9 @@ def load_logits(path: str | Path, labels: str | Path | None = None) -> SavedLogi
         labels_N = _pick(_read(Path(labels)), LABELS, Path(labels))
     else:
         labels_N = next((found[name] for name in LABELS if name in found), None)
-    return SavedLogits(logits_NC.double(), None if labels_N is None else _class_positions(labels_N, len(logits_NC)))
+    if labels_N is not None:
+        labels_N = _class_positions(labels_N, len(logits_NC))
+    return SavedLogits(logits_NC if as_stored else logits_NC.double(), labels_N)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -106,21 +110,44 @@ def _torch(path: Path) -> Mapping[str, Any]:
 
 
 def _csv(path: Path) -> Mapping[str, Any]:
+    table = _CsvTable()
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
-    header = rows.pop(0) if rows and not all(map(_is_number, rows[0])) else []
-    widths = {len(row) for row in rows} | ({len(header)} if header else set())
-    if len(widths) != 1 or not rows:
-        found = f"rows of {sorted(widths)} values" if rows else "no rows of numbers"
+        for row in filter(None, csv.reader(file)):
+            table.add(row)
+    if len(table.widths) != 1 or not table.rows:
+        found = f"rows of {sorted(table.widths)} values" if table.rows else "no rows of numbers"
         raise ValueError(f"{path} has {found}, wanted the same number of comma-separated values in every row.")
-    bad = next(((n, cell) for n, row in enumerate(rows) for cell in row if not _is_number(cell)), None)
-    if bad:
-        raise ValueError(f"{path} has {bad[1]!r} in data row {bad[0] + 1}, wanted numbers, separated by commas.")
-    values = np.array(rows, dtype=np.float64)
-    label = next((i for i, name in enumerate(header) if name.strip().lower() in LABELS), None)
+    if table.bad:
+        raise ValueError(f"{path} has {table.bad}, wanted numbers, separated by commas.")
+    values = np.frombuffer(table.values, dtype=np.float64).reshape(table.rows, -1)
+    label = next((i for i, name in enumerate(table.header) if name.strip().lower() in LABELS), None)
     if label is None:
         return {"": values if values.shape[1] > 1 else values[:, 0]}
     return {"logits": np.delete(values, label, axis=1), "labels": values[:, label]}
+
+
+class _CsvTable:
+    """A table that grows by a row at a time: eight bytes a value, where lists of their texts take many times that."""
+
+    def __init__(self) -> None:
+        self.header: list[str] = []
+        self.values, self.rows = array("d"), 0
+        self.widths: set[int] = set()
+        self.bad = ""
+
+    def add(self, row: list[str]) -> None:
+        """Append a row of numbers; the first row may be one of names."""
+        first = not self.widths
+        self.widths.add(len(row))
+        if first and not all(map(_is_number, row)):
+            self.header = row
+            return
+        self.rows += 1
+        try:
+            self.values.extend(map(float, row))
+        except ValueError:
+            cell = next(cell for cell in row if not _is_number(cell))
+            self.bad = self.bad or f"{cell!r} in data row {self.rows}"
 
 
 def _is_number(cell: str) -> bool:
@@ -132,12 +159,12 @@ def _is_number(cell: str) -> bool:
 
 
 def _tensor(value: Any, path: Path) -> Tensor:
-    array = value if isinstance(value, Tensor) else np.asarray(value)
-    if not isinstance(array, Tensor) and array.dtype.kind not in "fiub":
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
         raise ValueError(f"{path} holds values of dtype {array.dtype}, wanted plain numbers.")
-    return (
-        array.detach() if isinstance(array, Tensor) else torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-    )
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _pick(found: Mapping[str, Tensor], names: tuple[str, ...], path: Path) -> Tensor:
@@ -156,6 +183,6 @@ def _class_positions(labels: Tensor, samples: int) -> Tensor:
         raise ValueError(
             f"labels have shape {tuple(labels.shape)}, wanted ({samples},): one class a row of the logits."
         )
-    if not torch.equal(labels_N.double(), labels_N.double().round()):
+    if labels_N.is_floating_point() and not torch.equal(labels_N, labels_N.round()):
         raise ValueError("labels hold fractions or NaN, wanted whole numbers from 0 to C - 1.")
     return labels_N.long()

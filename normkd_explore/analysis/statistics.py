@@ -1,8 +1,8 @@
 """What one model's logits look like, sample by sample: mean, standard deviation, maximum, entropy, confidence.
 
-Everything is computed in float64. Only `LogitStatistics.frame` needs pandas.
+Everything is computed in float64, some rows at a time. Only `LogitStatistics.frame` needs pandas.
 
-Legend: N samples, C classes.
+Legend: N samples, C classes, B rows of a block.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from normkd_explore.analysis.row_blocks import by_rows
 from normkd_explore.checks import check_logits, check_positive, check_target
 from normkd_explore.temperature import row_std
 
@@ -109,10 +110,19 @@ def as_logits(values: ArrayLike | Tensor, name: str = "logits") -> Tensor:
     Raises:
         ValueError: not (N, C) with N >= 1 and C >= 2, or NaN or infinity inside.
     """
-    tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    logits_NC = tensor.to("cpu", torch.float64, copy=True)
-    check_logits(name, logits_NC)
-    return logits_NC
+    return as_table(values, name).to(torch.float64, copy=True)
+
+
+def as_table(values: ArrayLike | Tensor, name: str = "logits") -> Tensor:
+    """The logits (N, C) on the CPU in the dtype they have: a tensor that lies there is not copied.
+
+    Raises:
+        ValueError: as `as_logits`.
+    """
+    table_NC = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    # Whole numbers are always finite, and `check_logits` wants a floating dtype: it is shown their shape.
+    check_logits(name, table_NC if table_NC.is_floating_point() else torch.empty(table_NC.shape, device="meta"))
+    return table_NC
 
 
 def logit_statistics(logits: ArrayLike | Tensor, labels: ArrayLike | Tensor | None = None) -> LogitStatistics:
@@ -125,25 +135,34 @@ def logit_statistics(logits: ArrayLike | Tensor, labels: ArrayLike | Tensor | No
         ValueError: shapes do not fit, values are not finite, or labels lie outside 0..C-1.
         TypeError: labels that are not whole numbers.
     """
-    logits_NC = as_logits(logits)
+    table_NC = as_table(logits)
     labels_N = None
     if labels is not None:
         given = labels.detach() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
         labels_N = given.cpu() if given.is_floating_point() else given.to("cpu", torch.int64)
-        check_target(labels_N, logits_NC, needed_by="accuracy")
-    std_N1, flat_N1 = row_std(logits_NC)
-    log_p_NC = logits_NC.log_softmax(dim=1)
-    p_NC = log_p_NC.exp()
+        check_target(labels_N, table_NC, needed_by="accuracy")
+    *measures, predicted_N = by_rows(_measures, table_NC).T.contiguous().numpy()
     return LogitStatistics(
-        num_classes=logits_NC.shape[1],
-        mean_N=logits_NC.mean(dim=1).numpy(),
-        std_N=std_N1.masked_fill(flat_N1, 0.0).squeeze(1).numpy(),
-        max_N=logits_NC.amax(dim=1).numpy(),
-        entropy_N=_entropy(log_p_NC).numpy(),
-        confidence_N=p_NC.amax(dim=1).numpy(),
-        predicted_N=logits_NC.argmax(dim=1).numpy(),
+        table_NC.shape[1],
+        *measures,
+        predicted_N=predicted_N.astype(np.int64),
         labels_N=None if labels_N is None else labels_N.numpy(),
     )
+
+
+def _measures(logits_BC: Tensor) -> Tensor:
+    """The numbers of `LogitStatistics` in their order, predicted_N last: (B, 6)."""
+    std_B1, flat_B1 = row_std(logits_BC)
+    log_p_BC = logits_BC.log_softmax(dim=1)
+    columns = (
+        logits_BC.mean(dim=1),
+        std_B1.masked_fill(flat_B1, 0.0).squeeze(1),
+        logits_BC.amax(dim=1),
+        _entropy(log_p_BC),
+        log_p_BC.exp().amax(dim=1),
+        logits_BC.argmax(dim=1).double(),
+    )
+    return torch.stack(columns, dim=1)
 
 
 def softened_entropy(logits: ArrayLike | Tensor, temperature: float | ArrayLike) -> Floats:
@@ -155,15 +174,17 @@ def softened_entropy(logits: ArrayLike | Tensor, temperature: float | ArrayLike)
     Raises:
         ValueError: a temperature is not a finite number above 0, or their number is not N.
     """
-    logits_NC = as_logits(logits)
+    table_NC = as_table(logits)
+    samples = len(table_NC)
     T_N = np.array(check_positive("temperature", temperature) if np.isscalar(temperature) else temperature, np.float64)
-    if T_N.ndim and T_N.shape != (len(logits_NC),):
-        raise ValueError(f"temperature has shape {T_N.shape}, wanted one number or ({len(logits_NC)},): one a sample.")
+    if T_N.ndim and T_N.shape != (samples,):
+        raise ValueError(f"temperature has shape {T_N.shape}, wanted one number or ({samples},): one a sample.")
     if not (np.isfinite(T_N).all() and (T_N > 0).all()):
         raise ValueError("temperature holds values that are not finite and above 0. A constant row has no NormKD T.")
-    return _entropy((logits_NC / torch.from_numpy(T_N).reshape(-1, 1)).log_softmax(dim=1)).numpy()
+    T_N1 = torch.from_numpy(T_N).reshape(-1, 1).expand(samples, 1)
+    return by_rows(lambda z_BC, T_B1: _entropy((z_BC / T_B1).log_softmax(dim=1)), table_NC, T_N1).numpy()
 
 
-def _entropy(log_p_NC: Tensor) -> Tensor:
+def _entropy(log_p_BC: Tensor) -> Tensor:
     # exp(-inf) · -inf would be NaN where a probability underflows; its limit is 0.
-    return -(log_p_NC.exp() * log_p_NC.clamp_min(-1e4)).sum(dim=1)
+    return -(log_p_BC.exp() * log_p_BC.clamp_min(-1e4)).sum(dim=1)

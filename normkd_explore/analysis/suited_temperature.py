@@ -1,6 +1,6 @@
 """Which temperature would suit each sample: the one that softens it as much as asked for.
 
-Legend: N samples, C classes.
+Legend: N samples, C classes, B rows of a block.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from normkd_explore.analysis.statistics import Floats, as_logits, softened_entropy
+from normkd_explore.analysis.row_blocks import by_rows
+from normkd_explore.analysis.statistics import Floats, as_table, softened_entropy
 from normkd_explore.checks import check_positive
 from normkd_explore.temperature import row_std
 from normkd_explore.temperature.spread import check_three_classes
@@ -29,10 +30,14 @@ def normkd_temperature(logits: ArrayLike | Tensor, t_norm: float = 2.0) -> Float
     Raises:
         ValueError: fewer than 3 classes, or values that are not finite.
     """
-    logits_NC = as_logits(logits)
-    check_three_classes(logits_NC)
-    std_N1, flat_N1 = row_std(logits_NC)
-    return (check_positive("t_norm", t_norm) * std_N1.masked_fill(flat_N1, math.nan)).squeeze(1).numpy()
+    table_NC = as_table(logits)
+    check_three_classes(table_NC)
+    return check_positive("t_norm", t_norm) * by_rows(_spread, table_NC).numpy()
+
+
+def _spread(logits_BC: Tensor) -> Tensor:
+    std_B1, flat_B1 = row_std(logits_BC)
+    return std_B1.masked_fill(flat_B1, math.nan).squeeze(1)
 
 
 def suited_temperature(logits: ArrayLike | Tensor, entropy: float) -> Floats:
@@ -44,24 +49,28 @@ def suited_temperature(logits: ArrayLike | Tensor, entropy: float) -> Floats:
     Raises:
         ValueError: `entropy` does not lie between 0 and log C, or logits are not finite.
     """
-    logits_NC = as_logits(logits)
-    highest = math.log(logits_NC.shape[1])
+    table_NC = as_table(logits)
+    highest = math.log(table_NC.shape[1])
     if not 0 < entropy < highest:
         raise ValueError(
             f"entropy is {entropy:g} nats, wanted a value between 0 (one class has everything) and log C = "
-            f"{highest:.3f} (an even spread over {logits_NC.shape[1]} classes), both excluded."
+            f"{highest:.3f} (an even spread over {table_NC.shape[1]} classes), both excluded."
         )
-    std_N1, flat_N1 = row_std(logits_NC)
-    centred_NC = (logits_NC - logits_NC.amax(dim=1, keepdim=True)) / std_N1
-    low_N = np.full(len(logits_NC), -math.log(WIDEST))
-    high_N = -low_N
-    lowest_N = softened_entropy(centred_NC, np.exp(low_N))
+    return by_rows(lambda logits_BC: torch.from_numpy(_bisect(logits_BC, entropy)), table_NC).numpy()
+
+
+def _bisect(logits_BC: Tensor, entropy: float) -> Floats:
+    std_B1, flat_B1 = row_std(logits_BC)
+    centred_BC = (logits_BC - logits_BC.amax(dim=1, keepdim=True)) / std_B1
+    low_B = np.full(len(logits_BC), -math.log(WIDEST))
+    high_B = -low_B
+    lowest_B = softened_entropy(centred_BC, np.exp(low_B))
     for _ in range(HALVINGS):
-        middle_N = (low_N + high_N) / 2
-        too_soft_N = softened_entropy(centred_NC, np.exp(middle_N)) > entropy
-        low_N, high_N = np.where(too_soft_N, low_N, middle_N), np.where(too_soft_N, middle_N, high_N)
-    none_N = flat_N1.squeeze(1).numpy() | (lowest_N >= entropy)
-    return np.where(none_N, math.nan, np.exp(high_N) * std_N1.squeeze(1).numpy())
+        middle_B = (low_B + high_B) / 2
+        too_soft_B = softened_entropy(centred_BC, np.exp(middle_B)) > entropy
+        low_B, high_B = np.where(too_soft_B, low_B, middle_B), np.where(too_soft_B, middle_B, high_B)
+    none_B = flat_B1.squeeze(1).numpy() | (lowest_B >= entropy)
+    return np.where(none_B, math.nan, np.exp(high_B) * std_B1.squeeze(1).numpy())
 
 
 def common_temperature(logits: ArrayLike | Tensor, entropy: float) -> float:

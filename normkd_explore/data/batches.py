@@ -117,11 +117,19 @@ def make_schedule(
     unit = batch_size if drop_last else world_size if equal_shares else 1
     num_used = num_images - num_images % unit
     if num_used == 0:
-        raise ValueError(
-            f"an epoch has no step: {num_images} images cannot fill one step of {unit} (batch_size {batch_size}, "
-            f"world_size {world_size}, drop_last {drop_last}); use a smaller batch"
-        )
+        raise ValueError(f"an epoch has no step: {_why_no_step(num_images, batch_size, world_size, drop_last)}")
     return Schedule(num_images, num_used, batch_size, rank, world_size)
+
+
+def _why_no_step(num_images: int, batch_size: int, world_size: int, drop_last: bool) -> str:
+    if num_images == 0:
+        return "the split has no images"
+    if drop_last:
+        return f"{num_images} images cannot fill one step of {batch_size}; use a smaller batch, or drop_last=False"
+    return (
+        f"found {num_images} training images for {world_size} processes, wanted at least one for each; start fewer "
+        "processes, or add images"
+    )
 
 
 def make_batches(

@@ -144,11 +144,7 @@ class Dataset:
                 "normalize wants uint8 images of shape (N, H, W, 3), found "
                 f"{images_NHWC.dtype} of {tuple(images_NHWC.shape)}"
             )
-        images_NHWC = images_NHWC.contiguous()
-        N, H, W, C = images_NHWC.shape
-        scale_R, offset_R = row_constants(self.mean, self.std, W, images_NHWC.device)
-        pixels_NHR = images_NHWC.view(N, H, W * C).to(torch.float32)
-        return torch.addcmul(offset_R, pixels_NHR, scale_R).view(N, H, W, C).permute(0, 3, 1, 2)
+        return normalized(images_NHWC, *row_constants(self.mean, self.std, images_NHWC.shape[2], images_NHWC.device))
 
     def denormalize(self, images_BCHW: Tensor) -> Tensor:
         """Turn a model's input back into uint8 pixels (B, H, W, 3), for looking at it: inverse of :meth:`normalize`."""
@@ -166,3 +162,11 @@ def row_constants(mean, std, width: int, device: torch.device | str) -> tuple[Te
     mean_C, std_C = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
     scale_C, offset_C = 1 / (255 * std_C), -mean_C / std_C
     return tuple(v.to(torch.float32).repeat(width).to(device) for v in (scale_C, offset_C))
+
+
+def normalized(images_NHWC: Tensor, scale_R: Tensor, offset_R: Tensor) -> Tensor:
+    """Normalise uint8 pixels (N, H, W, C) with `row_constants`: float32 (N, C, H, W), laid out channels_last."""
+    images_NHWC = images_NHWC.contiguous()
+    N, H, W, C = images_NHWC.shape
+    pixels_NHR = images_NHWC.view(N, H, W * C).to(torch.float32)
+    return torch.addcmul(offset_R, pixels_NHR, scale_R).view(N, H, W, C).permute(0, 3, 1, 2)

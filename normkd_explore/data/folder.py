@@ -48,6 +48,7 @@ def load_folder(
         ValueError: when classes are too few, empty or different between splits, or an image is damaged.
     """
     sources, parts, notes = find_splits(check_root(root, name), protocol)
+    check_none_empty(sources, parts)
     listings = list(sources.values())
     if name == "imagenet" and image_size is None:
         image_size = STREAMED_SIZE
@@ -123,6 +124,18 @@ def check_same_classes(sources: dict[str, Listing]) -> None:
                     f"{train.folder} and {listing.folder} should hold the same classes: only {here.folder} has "
                     f"{some_of(only)}; add the missing class folders or remove these"
                 )
+
+
+def check_none_empty(sources: dict[str, Listing], parts: dict[str, Part]) -> None:
+    """Raise ValueError when a split taken from the images of another has none: every class had only one image."""
+    for split, (source, positions) in parts.items():
+        if positions is not None and not len(positions):
+            other = ', or load with protocol="paper", which needs no val images' if split == "val" else ""
+            raise ValueError(
+                f'the "{split}" split has no images: it takes some of each class of {sources[source].folder}, and '
+                "every class there has a single one left, which training keeps; add images, or a folder "
+                f"{split}/CLASS/ beside train/CLASS/{other}"
+            )
 
 
 def decoded_splits(sources: dict[str, Listing], parts: dict[str, Part], size: int) -> dict[str, ArraySplit]:

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +23,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from normkd_explore.data.jpeg_batch import JpegBytes
+
 VARIABLE = "NORMKD_DECODER"
 CHOICES = ("auto", "gpu", "workers")
-END_OF_IMAGE = b"\xff\xd9"  # without it a file is cut off, which a GPU might fill with grey and not report
 TOLERATED = 4.0  # mean difference to the processor's decoder, in levels of 255
-Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 class Decoder(NamedTuple):
@@ -39,15 +40,27 @@ class Decoder(NamedTuple):
         return f"{'the GPU' if self.on_gpu else 'worker processes'} ({self.reason})"
 
 
-class JpegBytes(NamedTuple):
-    """A JPEG file as it is on disk, and what to cut out of it."""
+class Refused:
+    """Files that the GPU refused, by position: they are decoded by Pillow, and never given to the GPU again.
 
-    index: int
-    seed: int
-    bytes_L: Tensor
-    box: Box | None
-    """The part to show; None: the centre, as for evaluation."""
-    flip: bool
+    The first is said with its name and the reason; `tell` says how many there are.
+    """
+
+    def __init__(self, path: Callable[[int], Path]) -> None:
+        self.path, self.known, self.told = path, set(), 1
+
+    def add(self, index: int, error: Exception) -> None:
+        """Remember a file."""
+        if not self.known:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            print(f"the GPU cannot decode {self.path(index)} ({reason}); Pillow decodes it", file=sys.stderr)
+        self.known.add(index)
+
+    def tell(self) -> None:
+        """Say how many there are if there are more than when it was last said."""
+        if len(self.known) > self.told:
+            print(f"the GPU refused {len(self.known):,} files so far; Pillow decodes them", file=sys.stderr)
+            self.told = len(self.known)
 
 
 def choose_decoder(names: Iterable[bytes], device: torch.device) -> Decoder:
@@ -102,23 +115,13 @@ def announce(decoder: Decoder) -> None:
         print(f"images are decoded by {decoder}", file=sys.stderr)
 
 
-def whole_rgb_jpeg(content: bytes) -> bool:
-    """Whether a GPU may decode these bytes: a JPEG in RGB that is not cut off. All else is left to Pillow."""
-    if not content.startswith(b"\xff\xd8") or not content.rstrip(b"\0").endswith(END_OF_IMAGE):
-        return False
-    try:
-        with Image.open(io.BytesIO(content)) as image:  # reads the header only
-            return image.format == "JPEG" and image.mode == "RGB"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-
-
 def decode_and_cut(
     items: list[JpegBytes | Tensor],
     image_size: int,
     enlarge: float,
     device: torch.device,
     decode_one: Callable[[JpegBytes], Tensor],
+    refused: Refused,
 ) -> Tensor:
     """Decode a batch on the device and cut each image: uint8 (B, S, S, C).
 
@@ -128,28 +131,44 @@ def decode_and_cut(
         enlarge: evaluation resizes the shorter side to ``enlarge * S`` before it takes the centre.
         device: the GPU.
         decode_one: called for each file that the device refuses; gives its pixels, or raises an error that names it.
+        refused: files known to be refused by the device; those of this batch are added.
+
+    Raises:
+        RuntimeError: where the device itself fails, as when it has no memory left; that says nothing about a file.
     """
-    files = [item for item in items if isinstance(item, JpegBytes)]
-    decoded = dict(zip((file.index for file in files), _decode([f.bytes_L for f in files], device), strict=True))
+    files = [item for item in items if isinstance(item, JpegBytes) and item.index not in refused.known]
+    decoded = dict(zip((file.index for file in files), _decode(files, device, refused), strict=True))
     cut = []
     for item in items:
         if not isinstance(item, JpegBytes):
             cut.append(item.to(device, non_blocking=True))
-        elif (image_CHW := decoded[item.index]) is None:
+        elif (image_CHW := decoded.get(item.index)) is None:
             cut.append(decode_one(item).to(device))
         else:
             cut.append(_cut(image_CHW, item, image_size, enlarge).permute(1, 2, 0))
     return torch.stack(cut)
 
 
-def _decode(files: list[Tensor], device: torch.device) -> list[Tensor | None]:
-    """Decode all files in one call; after an error one by one, so that only the refused ones are missing."""
+def _decode(files: list[JpegBytes], device: torch.device, refused: Refused) -> list[Tensor | None]:
+    """Decode all files in one call; after an error half by half, so that only the refused ones are missing."""
     if not files:
         return []
     try:
-        return decode_jpeg(files, device)
-    except RuntimeError:
-        return [None] if len(files) == 1 else [image for file in files for image in _decode([file], device)]
+        return decode_jpeg([file.bytes_L for file in files], device)
+    except RuntimeError as error:
+        if _device_failed(error):
+            raise
+        if len(files) == 1:
+            refused.add(files[0].index, error)
+            return [None]
+    half = len(files) // 2
+    return _decode(files[:half], device, refused) + _decode(files[half:], device, refused)
+
+
+def _device_failed(error: RuntimeError) -> bool:
+    """Whether an error is about the device's memory or the device, and not about a file."""
+    devices = (torch.OutOfMemoryError, torch.AcceleratorError)
+    return isinstance(error, devices) or "out of memory" in str(error).lower() or "CUDA error" in str(error)
 
 
 def decode_jpeg(files: list[Tensor], device: torch.device) -> list[Tensor]:

@@ -54,8 +54,7 @@ def list_class_folders(folder: Path) -> Listing:
     with os.scandir(folder) as entries:
         class_names = tuple(sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e)))
     if len(class_names) < 2:
-        found = f"only {class_names[0]!r}" if class_names else "none"
-        raise ValueError(f"{folder} should hold two or more class folders with images (CLASS/*.jpg), found {found}")
+        raise ValueError(_too_few_classes(folder, class_names))
     names = [find_images(folder, name) for name in class_names]
     if empty := [name for name, found in zip(class_names, names, strict=True) if not found]:
         raise ValueError(
@@ -65,6 +64,20 @@ def list_class_folders(folder: Path) -> Listing:
     labels = np.repeat(np.arange(len(names)), [len(found) for found in names])
     encoded = np.array([os.fsencode(name) for found in names for name in found])
     return Listing(folder, encoded, torch.from_numpy(labels), class_names)
+
+
+def _too_few_classes(folder: Path, class_names: tuple[str, ...]) -> str:
+    found = f"only {class_names[0]!r}" if class_names else "none"
+    text = f"{folder} should hold two or more class folders with images (CLASS/*.jpg), found {found}"
+    loose = sorted(name for name in os.listdir(folder) if name[0] != "." and name.lower().endswith(IMG_EXTENSIONS))
+    if not loose:
+        return text
+    return (
+        f"{text}, and {len(loose):,} images directly in it ({some_of(loose, 1)}). An image's class is the folder it is "
+        "in: make a folder for each class, with the training classes' names, and move each image into its own. "
+        "ImageNet's validation archive unpacks without class folders; the ground truth of the ILSVRC development kit "
+        "says which class each file has (scripts called valprep move the files so)"
+    )
 
 
 def find_images(folder: Path, below: str) -> list[str]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +18,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
 
+from normkd_explore.data.ahead import worked_ahead
 from normkd_explore.data.batches import Batch, Schedule, check_start, mixed_seed, plan_epoch
-from normkd_explore.data.dataset import Dataset, FileSplit
+from normkd_explore.data.dataset import Dataset, FileSplit, normalized, row_constants
 from normkd_explore.data.decode import square_picture
-from normkd_explore.data.gpu_jpeg import Box, JpegBytes, announce, choose_decoder, decode_and_cut, whole_rgb_jpeg
+from normkd_explore.data.gpu_jpeg import Refused, announce, choose_decoder, decode_and_cut
 from normkd_explore.data.image_files import read_rgb
+from normkd_explore.data.jpeg_batch import Box, JpegBytes, PackedFiles, pack, stack_pictures, unpack
+from normkd_explore.data.jpeg_header import whole_rgb_jpeg
 
 EVALUATION_MARGIN = 256 / 224  # resize to 256, keep the central 224: how ImageNet models are evaluated
 MOST_WORKERS = 8
@@ -47,18 +53,21 @@ class StreamingBatches:
         workers: int | None,
     ) -> None:
         self.dataset, self.schedule, self.augment, self.seed, self.device = dataset, schedule, augment, seed, device
-        self.labels_N = split.labels_N
+        self.labels_N = split.labels_N.to(device)
+        self._constants = row_constants(dataset.mean, dataset.std, split.image_size, device)
         self.workers = default_workers() if workers is None else workers
         self._plan = EpochItems(schedule)
         self.decoder = choose_decoder(split.names_N, device)
         if device.type == "cuda":  # elsewhere there is nothing to choose
             announce(self.decoder)
         self._pictures = PictureFiles(split, augment, dataset.views.flip)
+        self._refused = Refused(split.path)
+        join = partial(pack if self.decoder.on_gpu else stack_pictures, image_size=split.image_size)
         self._loader = DataLoader(
-            JpegFiles(self._pictures) if self.decoder.on_gpu else self._pictures,
+            ErrorsAsValues(JpegFiles(self._pictures) if self.decoder.on_gpu else self._pictures),
             batch_sampler=self._plan,
             num_workers=self.workers,
-            collate_fn=list if self.decoder.on_gpu else torch.stack,
+            collate_fn=partial(join_or_error, join=join),
             generator=torch.Generator(),  # else every epoch would draw from torch's global generator
             pin_memory=device.type == "cuda",
             persistent_workers=self.workers > 0,
@@ -77,19 +86,28 @@ class StreamingBatches:
         check_start(start_step, len(self))
         order_N, view_N = plan_epoch(self.schedule.num_images, self.dataset.views, self.augment, self.seed, epoch)
         self._plan.set(order_N, start_step, (self.seed, epoch))
-        for step, loaded in enumerate(self._loader, start_step):
-            pixels_BSSC = self._decode(loaded) if self.decoder.on_gpu else loaded
-            index_B = self.schedule.share(order_N, step)
-            view_B = self.schedule.share(view_N, step)
-            pixels_BSSC, labels_B, index_B, view_B = (
-                tensor.to(self.device, non_blocking=True)
-                for tensor in (pixels_BSSC, self.labels_N[index_B], index_B, view_B)
-            )
-            yield Batch(self.dataset.normalize(pixels_BSSC), labels_B, index_B, view_B)
+        order_N, view_N = (all_N.to(self.device, non_blocking=True) for all_N in (order_N, view_N))
+        with closing(self._pixels()) as stream:
+            for step, pixels_BSSC in enumerate(stream, start_step):
+                index_B, view_B = self.schedule.share(order_N, step), self.schedule.share(view_N, step)
+                images_BCHW = normalized(pixels_BSSC, *self._constants)
+                yield Batch(images_BCHW, self.labels_N[index_B], index_B, view_B)
+        self._refused.tell()
 
-    def _decode(self, files: list[JpegBytes | Tensor]) -> Tensor:
-        size = self._pictures.split.image_size
-        return decode_and_cut(files, size, EVALUATION_MARGIN, self.device, self._pictures.again)
+    def _pixels(self) -> Iterator[Tensor]:
+        """Give uint8 (B, S, S, C) of each planned step, on the device."""
+        if self.decoder.on_gpu:
+            yield from worked_ahead(self._decode, self._loader, self.device)
+            return
+        for loaded in self._loader:
+            yield unless_error(loaded).to(self.device, non_blocking=True)
+
+    def _decode(self, loaded: PackedFiles | Exception) -> Tensor:
+        files, size = unpack(unless_error(loaded)), self._pictures.split.image_size
+        if not files:
+            return stack_pictures([], size).to(self.device)
+        again = self._pictures.again
+        return decode_and_cut(files, size, EVALUATION_MARGIN, self.device, again, self._refused)
 
 
 class EpochItems:
@@ -139,8 +157,15 @@ class PictureFiles:
         return (part["top"], part["left"], part["height"], part["width"]), flip
 
     def again(self, file: JpegBytes) -> Tensor:
-        """Read with Pillow what a GPU refused: uint8 (S, S, C), or an error that names the file."""
-        return self[file.index, file.seed]
+        """Read with Pillow what a GPU refused: uint8 (S, S, C), or an error that names the file.
+
+        It runs in a thread beside training, so it uses the cut that was drawn and no generator.
+        """
+        if file.box is None:
+            return self[file.index, 0]
+        size, image = [self.split.image_size] * 2, read_rgb(self.split.path(file.index))
+        image = TF.resized_crop(image, *file.box, size=size, antialias=True)
+        return torch.from_numpy(np.array(TF.horizontal_flip(image) if file.flip else image))
 
 
 class JpegFiles:
@@ -159,12 +184,44 @@ class JpegFiles:
             return self.pictures[item]
         bytes_L = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         if not self.pictures.augment:
-            return JpegBytes(index, seed, bytes_L, None, False)
+            return JpegBytes(index, bytes_L, None, False)
         with Image.open(io.BytesIO(content)) as image:  # its size alone is read
-            return JpegBytes(index, seed, bytes_L, *self.pictures.draw_cut(image, seed))
+            return JpegBytes(index, bytes_L, *self.pictures.draw_cut(image, seed))
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+
+class ErrorsAsValues:
+    """Gives the error in place of an item that cannot be read.
+
+    A worker process that raised it would hand it over as the text of a whole traceback.
+    """
+
+    def __init__(self, items: PictureFiles | JpegFiles) -> None:
+        self.items = items
+
+    def __getitem__(self, item: Item) -> JpegBytes | Tensor | Exception:
+        try:
+            return self.items[item]
+        except (ValueError, OSError) as error:
+            return error
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def join_or_error(items: list[Any], join: Callable[[list[Any]], Any]) -> Any:
+    """What `join` makes of a batch's items, or the first error among them."""
+    errors = (item for item in items if isinstance(item, Exception))
+    return next(errors, None) or join(items)
+
+
+def unless_error(loaded: Any) -> Any:
+    """What a worker process gave; raises it where it is an error."""
+    if isinstance(loaded, Exception):
+        raise loaded
+    return loaded
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Training: recipes and presets, the loop, run folders that can be resumed exactly."""
 
 from normkd_explore.training.checkpoint import CheckpointError
+from normkd_explore.training.compiling import CompileError
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.interrupt import Interrupted
 from normkd_explore.training.learner import Learner, NonFiniteError
@@ -16,6 +17,7 @@ from normkd_explore.training.where import Where
 __all__ = [
     "DEFAULT_PRESET",
     "CheckpointError",
+    "CompileError",
     "Interrupted",
     "Learner",
     "Moment",

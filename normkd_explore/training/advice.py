@@ -194,6 +194,10 @@ def advice(e: Estimate) -> list[str]:
         found.append(f"it does not fit: take {smaller}, or several processes, which share the batch")
     if on_gpu and e.recipe.precision.startswith("32"):
         found.append("--precision bf16-mixed: faster on a GPU, and half the activations")
+    if on_gpu and not e.recipe.compile and e.limit != "decoding":
+        found.append("--compile: `normkd estimate --compile` measures what it gains here")
+    if not on_gpu and e.recipe.compile:
+        found.append("train without --compile: on a CPU no clear gain was measured")
     if e.limit == "decoding" and e.workload.resident == 0 and e.memory.dataset == 0:
         if e.workers < cores:
             found.append(f"--workers {cores}: decoding limits, and {cores} cores may be used")

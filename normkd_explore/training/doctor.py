@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from normkd_explore.data import load_dataset
+from normkd_explore.training.compiling import missing
+from normkd_explore.training.environment import cpu_name, describe_environment
 from normkd_explore.training.presets import DEFAULT_PRESET
-from normkd_explore.training.run_folder import cpu_name, describe_environment
 
 LAB_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "nbval", "jupytext")
 
@@ -25,6 +26,7 @@ def diagnose(data_root: Path | None) -> str:
         f"notebooks  {_notebooks()}",
         f"processor  {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         f"device     {_device()}",
+        f"compile    {_compile()}",
         f"disk       {shutil.disk_usage('.').free / 2**30:,.0f} GiB free here",
         *_datasets(data_root),
         f"try        normkd train {DEFAULT_PRESET}",
@@ -46,6 +48,11 @@ def _device() -> str:
     if torch.version.cuda is None:
         return "cpu: this PyTorch was built without CUDA"
     return f"cpu: PyTorch {torch.__version__} has CUDA {torch.version.cuda}, but no usable GPU or driver was found"
+
+
+def _compile() -> str:
+    lacks = missing("cuda" if torch.cuda.is_available() else "cpu")
+    return f"not possible: {lacks}" if lacks else "possible: normkd train --compile"
 
 
 def _datasets(root: Path | None) -> list[str]:

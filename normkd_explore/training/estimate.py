@@ -23,6 +23,7 @@ from normkd_explore.methods import get_method
 from normkd_explore.models import Features
 from normkd_explore.training import processes
 from normkd_explore.training.advice import GPU_ROOM, Estimate, Rate, Workload
+from normkd_explore.training.compiling import require_compiler
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.memory import available_bytes, estimate_memory, fitting_batch, resident_bytes
@@ -70,6 +71,8 @@ def estimate(
         raise ValueError("estimate: found several processes of torchrun, wanted one; start it without torchrun.")
     where = where or Where()
     fabric = make_fabric(where.device, recipe.precision)
+    if recipe.compile:
+        require_compiler(fabric.device)
     with tempfile.TemporaryDirectory() as scratch:
         dataset, workload, note = open_or_draw(recipe, where, Path(scratch))
         memory = estimate_memory(
@@ -138,7 +141,9 @@ class Bench:
         self.decoder = "nobody: decoded images live on the device"
         if streamed:
             self.decoder = str(self.train.decoder) if self.workers else "this process itself, in turn with the networks"
-        self.teacher = Teacher(new_student(recipe.teacher, num_classes, seed=1), fabric) if recipe.teacher else None
+        self.teacher = None
+        if recipe.teacher:
+            self.teacher = Teacher(new_student(recipe.teacher, num_classes, seed=1), fabric, recipe.compile)
         student, couple = new_student(recipe.student, num_classes, recipe.seed), None
         if get_method(recipe.method).needs_features:
             couple = introduce(student, self.teacher.model, dataset.image_size, dataset.train.labels_N)

@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+LEFTOVER = re.compile(r".*\.tmp-\d+")
+
+
+class WriteError(OSError):
+    """A file or folder could not be written; the text names it, the reason and what to do."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system, or safetensors, says about a failed write to `path` into a WriteError."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _errno(str(error))
+        reason = os.strerror(number) if number else (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WriteError(f"{path} could not be written: {reason}. {_remedy(number)}") from error
+
+
+def _errno(text: str) -> int | None:
+    """The system's number in safetensors' words, e.g. "I/O error: No space left on device (os error 28)"."""
+    found = re.search(r"os error (\d+)", text)
+    return int(found[1]) if found else None
+
+
+def _remedy(number: int | None) -> str:
+    if number in FULL:
+        return "Free space there, then go on with --resume: what was complete before is untouched."
+    if number in CLOSED:
+        return "Choose another folder with --out, or make this one writable."
+    return "See to that, then go on with --resume; or choose another folder with --out."
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that writers killed by force left in `folder`; nobody may be writing there."""
+    for path in folder.glob("*.tmp-*"):
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -15,16 +61,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success its content takes the final name in one step.
 
     The order write, fsync, rename, fsync of the folder means that after a crash at any instant `path` holds either
-    the old content or the new one, never a mixture. On an exception the old file stays and the temporary one goes.
+    the old content or the new one, never a mixture. On an exception the old file stays and the temporary one goes; a
+    failed write is a WriteError that names `path`.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with explained(path):
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,6 +13,8 @@ from normkd_explore.data.batches import mixed_seed
 from normkd_explore.feature_losses.couple import Couple, Observation
 from normkd_explore.models import Features
 from normkd_explore.training import processes
+from normkd_explore.training.compiling import CompiledInTraining
+from normkd_explore.training.last_step import explained
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.schedule import learning_rate
@@ -52,6 +54,9 @@ class Learner:
         optimizer = torch.optim.SGD(
             parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
+        if recipe.compile:
+            # Inside what Fabric wraps around it: under torchrun its hooks then average the gradients as always.
+            model = CompiledInTraining(model, recipe.batch_size // processes.size())
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.totals = torch.zeros(len(TOTALS), device=fabric.device)
         self.first_bad_step = torch.full((), -1, dtype=torch.long, device=fabric.device)
@@ -61,8 +66,9 @@ class Learner:
 
     @property
     def module(self) -> nn.Module:
-        """The bare model, without Fabric's wrapper."""
-        return self.model.module
+        """The bare model, without the wrappers of Fabric and `compiling`."""
+        model = self.model.module
+        return model.model if isinstance(model, CompiledInTraining) else model
 
     def step(
         self, batch: Batch, logits_t: Tensor | None, epoch: int, step: int, features_t: Features | None = None
@@ -73,8 +79,9 @@ class Learner:
         own = [processes.rank()] if processes.rank() else []
         torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step, *own))
         self._set_learning_rate(epoch * self.steps_per_epoch + step)
-        logits_s, seen = self._forward(batch, features_t)
-        loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step, seen)
+        with explained(f"{self.recipe.student} with {self.recipe.method}"):
+            logits_s, seen = self._forward(batch, features_t)
+            loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step, seen)
         self.fabric.backward(loss.total)
         processes.average_gradients(self.objective.parameters())
         processes.average_batch_norm(self.module, self.objective)
@@ -180,8 +187,9 @@ class Learner:
                 f"{self.recipe.student} with {self.recipe.method}: the gradient was not finite in epoch {epoch + 1}, "
                 f"step {step} (learning rate {lr:.4g}). No weight was changed by that step or after it. Common causes: "
                 "a learning rate that is too high, a teacher with NaN or infinite logits, half precision that "
-                "overflowed. Try a lower --lr, or --precision 32-true. The images of that step, by position in the "
-                f"training split: {', '.join(map(str, images))}.",
+                "overflowed. --resume would meet it again: start a new run, with another --out, and a lower --lr or "
+                "--precision 32-true. The images of that step, by position in the training split: "
+                f"{', '.join(map(str, images))}.",
                 images,
             )
 
@@ -191,7 +199,8 @@ class Learner:
             raise NonFiniteError(
                 f"{self.recipe.student} with {self.recipe.method}: the {split} loss after epoch {epoch + 1} is "
                 f"{measured['loss']}, although every gradient was finite: the weights, or the batch norm's running "
-                "statistics, have grown too large. Try a lower --lr; the newest checkpoint is an earlier one.",
+                "statistics, have grown too large. --resume would meet it again: start a new run, with another --out, "
+                "and a lower --lr.",
                 [],
             )
 

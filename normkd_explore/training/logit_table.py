@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ class LogitTable:
 
     `values_RC` is what training reads, on its device. `checks_R` lives on the host, so that asking which rows are
     there never makes a GPU wait. `kept_RC` is the file behind the table, the same memory as `values_RC` on a CPU.
+    From a GPU, rows arrive in the file some time after they were written, without the host waiting for them; until
+    then `missing` calls them missing. `finish` waits for all.
     """
 
     def __init__(self, values_RC: Tensor, checks_R: Tensor, kept_RC: Tensor | None = None) -> None:
         self.values_RC, self.checks_R, self.kept_RC = values_RC, checks_R, kept_RC
+        self._on_the_way: deque[tuple[Tensor, Tensor, torch.cuda.Event | None]] = deque()
 
     @property
     def filled(self) -> int:
@@ -54,14 +58,37 @@ class LogitTable:
         if self.kept_RC is None:
             self.checks_R[rows_B] = 1
             return
-        logits_BC = logits_BC.cpu()
-        if self.kept_RC is not self.values_RC:
-            self.kept_RC.index_copy_(0, rows_B, logits_BC)
-        self.checks_R[rows_B] = row_checks(rows_B, logits_BC)
+        self._on_the_way.append((rows_B, *sent_to_host(logits_BC)))
+        self._keep_arrived()
 
     def read(self, rows_B: Tensor) -> Tensor:
         """Logits (B, C) of rows that were written; `rows_B` is on the table's device."""
+        self._keep_arrived()
         return self.values_RC.index_select(0, rows_B)
+
+    def finish(self) -> None:
+        """Wait until every row that was written is in the file."""
+        for _, _, arrived in self._on_the_way:
+            if arrived:
+                arrived.synchronize()
+        self._keep_arrived()
+
+    def _keep_arrived(self) -> None:
+        """Write the rows that have come from the device to the file, each row's checksum after the row."""
+        while self._on_the_way and ((arrived := self._on_the_way[0][2]) is None or arrived.query()):
+            rows_B, logits_BC, _ = self._on_the_way.popleft()
+            if self.kept_RC is not self.values_RC:
+                self.kept_RC.index_copy_(0, rows_B, logits_BC)
+            self.checks_R[rows_B] = row_checks(rows_B, logits_BC)
+
+
+def sent_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """The values on the host, and the event after which they are there; None: at once."""
+    if values.device.type != "cuda":
+        return values.cpu(), None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    return host, torch.cuda.current_stream(values.device).record_event()
 
 
 def table_bytes(rows: int, classes: int) -> int:

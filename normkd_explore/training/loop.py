@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 from normkd_explore.data import Batch, Batches
 from normkd_explore.models import Features
 from normkd_explore.training import processes
-from normkd_explore.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from normkd_explore.training.checkpoint import save_checkpoint
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.interrupt import Interrupted, StopRequest
-from normkd_explore.training.learner import Learner
+from normkd_explore.training.learner import Learner, NonFiniteError
+from normkd_explore.training.resume import last_good, restore
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.teacher import Teacher
 
@@ -58,12 +60,13 @@ def fit(
     """Train all `runs` in lockstep to the end of their recipe; the teacher looks at each batch once for all of them.
 
     Every student ends with the weights that it would have had alone, since nothing it uses depends on the others.
-    After each epoch the students are evaluated on `eval_batches`, recorded under `eval_name`, and saved. `watch` is
+    After each epoch the students are evaluated on `eval_batches`, saved, and recorded under `eval_name`. `watch` is
     called after every step. Ctrl-C and SIGTERM end with `Interrupted` after the current step, with everything saved;
-    of several processes, all end after the same step, whichever got the signal.
+    of several processes, all end after the same step, whichever got the signal. What is not finite is never saved: the
+    NonFiniteError names the last checkpoint, from before that.
     """
     epochs, steps = runs[0].learner.recipe.epochs, len(train_batches)
-    first_epoch, first_step = _restore(runs) if resume else (0, 0)
+    first_epoch, first_step = restore(runs) if resume else (0, 0)
     with StopRequest() as stop, torch.random.fork_rng(_cuda_devices(runs)):
         for epoch in range(first_epoch, epochs):
             clock = time.perf_counter()
@@ -83,6 +86,7 @@ def fit(
 
             _finish_epoch(runs, eval_batches, eval_name, epoch, time.perf_counter() - clock)
             _save(runs, epoch + 1, 0)
+            _record(runs)
             if epoch + 1 < epochs and processes.agree(stop.requested):
                 raise Interrupted(epoch + 1, 0, runs[0].folder and runs[0].folder.path)
 
@@ -91,9 +95,24 @@ def _train_batch(runs: list[Run], teacher: Teacher | None, batch: Batch, epoch: 
     logits_t, features_t = _ask(runs, teacher, batch)
     for run in runs:
         run.learner.step(batch, logits_t, epoch, step, features_t)
-        # On a GPU this question would make the host wait, so there it is asked once an epoch.
+        # On a GPU this question would make the host wait, so there it is asked before each save.
         if batch.labels_B.device.type == "cpu":
+            _refuse_bad([run], epoch)
+
+
+def _refuse_bad(runs: list[Run], epoch: int) -> None:
+    """NonFiniteError if a run's gradient was not finite; it names the checkpoint from before that."""
+    for run in runs:
+        with _named(run):
             run.learner.raise_if_bad(epoch)
+
+
+@contextmanager
+def _named(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{error}{last_good(run)}", error.images) from None
 
 
 def _ask(runs: list[Run], teacher: Teacher | None, batch: Batch) -> tuple[Tensor | None, Features | None]:
@@ -106,47 +125,34 @@ def _ask(runs: list[Run], teacher: Teacher | None, batch: Batch) -> tuple[Tensor
 
 
 def _finish_epoch(runs: list[Run], eval_batches: Batches, eval_name: str, epoch: int, seconds: float) -> None:
+    _refuse_bad(runs, epoch)
     for run in runs:
-        run.learner.raise_if_bad(epoch)
         run.learner.seconds += seconds
         measured = evaluate(run.learner.model, eval_batches.epoch(0), shared=True)
-        run.learner.raise_if_not_finite(measured, eval_name, epoch)
+        with _named(run):
+            run.learner.raise_if_not_finite(measured, eval_name, epoch)
         run.learner.finish_epoch(epoch, {eval_name: measured, "lockstep": len(runs)})
-        if run.folder:
-            run.folder.write_metrics(run.learner.history)
 
 
 def _save(runs: list[Run], epoch: int, step: int, clock: float | None = None) -> float:
-    """Write every run's state; returns the time from which the next stretch of training is counted."""
+    """Write every run's state; returns the time from which the next stretch of training is counted.
+
+    Not one file is written if one of the runs has met a NaN: the good checkpoints would make place for bad ones.
+    """
+    _refuse_bad(runs, epoch)
     for run in runs:
         run.learner.seconds += time.perf_counter() - clock if clock else 0.0
         state = run.learner.state()
         if run.folder:
-            save_checkpoint(run.folder.checkpoints, epoch, step, state)
+            save_checkpoint(run.folder.checkpoints, epoch, step, state, run.folder.digest())
     return time.perf_counter()
 
 
-def _restore(runs: list[Run]) -> tuple[int, int]:
-    """Load every run's newest checkpoint and return the position, which all must share."""
-    # The first process reads and tells the others, so that all go on from one place even without a shared disk.
-    found = processes.share(lambda: [run.folder and latest_checkpoint(run.folder.checkpoints) for run in runs])
-    positions = {(point.epoch, point.step) if point else (0, 0) for point in found}
-    if len(positions) > 1:
-        places = ", ".join(f"{run.name} {_place(point)}" for run, point in zip(runs, found, strict=True))
-        raise ValueError(
-            f"resume: found runs at different positions ({places}), wanted all at one. Resume each alone with "
-            "`normkd train --resume`."
-        )
-    for run, point in zip(runs, found, strict=True):
-        if point:
-            run.learner.load_state(point.state)
-            if run.folder:
-                run.folder.write_metrics(run.learner.history)
-    return positions.pop()
-
-
-def _place(point: Checkpoint | None) -> str:
-    return f"at epoch {point.epoch}, step {point.step}" if point else "at the start"
+def _record(runs: list[Run]) -> None:
+    """The epochs in metrics.jsonl, once they can no longer be lost."""
+    for run in runs:
+        if run.folder:
+            run.folder.write_metrics(run.learner.history)
 
 
 def _cuda_devices(runs: list[Run]) -> list[int]:

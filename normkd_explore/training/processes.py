@@ -41,6 +41,11 @@ def size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def size_here() -> int:
+    """Processes of this run on this machine: as many as share its memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", size())) if size() > 1 else 1
+
+
 def rank() -> int:
     """Number of this process, from 0."""
     return dist.get_rank() if size() > 1 else 0
@@ -238,8 +243,7 @@ def announcement(methods: Iterable[str], batch_size: int) -> list[str]:
         f"{size()} processes: {share_size} of each batch's {batch_size} images a process, gradients averaged over all; "
         f"BatchNorm normalises each share of {share_size} by itself, its running statistics are averaged."
     ]
-    coupled = sorted(BATCH_COUPLED.intersection(methods))
-    if coupled:
+    if coupled := sorted(BATCH_COUPLED.intersection(methods)):
         lines.append(
             f"{', '.join(coupled)}: this loss compares the samples of a batch with each other and sees those of one "
             "share at a time, so it is not the loss that one process would compute."

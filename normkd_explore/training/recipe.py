@@ -1,4 +1,7 @@
-"""A recipe is everything that decides a run's numbers, in one frozen object that a run folder keeps as config.yaml."""
+"""A recipe is everything that decides a run's numbers but the images and the teacher's weights (see `inputs`).
+
+It is one frozen object that a run folder keeps as config.yaml.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,15 @@ class Recipe:
     """L2 penalty on every parameter, BatchNorm and biases included, as published."""
     seed: int = 0
     """Seed of the student's initial weights, the order of the images and their views."""
+    data_seed: int | None = None
+    """Seed of the order of the images and their views alone; None takes `seed`. Where it is set, `seed` varies all
+    else (initial weights, dropout), so students of several seeds can share their batches and the teacher's answers."""
     protocol: str = "holdout"
     """"holdout": choose on 5,000 held-out training images, test once. "paper": test after each epoch."""
     precision: str = "32-true"
     """Lightning Fabric's precision, e.g. 32-true or bf16-mixed; losses are always computed in float32."""
+    compile: bool = False
+    """Whether the step's networks are compiled (see `compiling`): the same numbers up to rounding."""
     image_size: int | None = None
     """Side of the images in pixels; None takes the data set's own."""
     data_options: dict[str, Any] = field(default_factory=dict)
@@ -62,15 +70,24 @@ class Recipe:
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
         _require(self.protocol in ("holdout", "paper"), "protocol", self.protocol, "'holdout' or 'paper'")
         _require(self.schedule in ("step", "one_cycle"), "schedule", self.schedule, "'step' or 'one_cycle'")
+        _require(isinstance(self.compile, bool), "compile", self.compile, "true or false")
+        whole = self.data_seed is None or (type(self.data_seed) is int and self.data_seed >= 0)
+        _require(whole, "data_seed", self.data_seed, "a whole number of at least 0, or None")
 
     def with_epochs(self, epochs: int) -> Recipe:
         """The same recipe for another length; milestones keep their fraction of the run."""
         return replace(self, epochs=epochs, milestones=scale_milestones(self.milestones, self.epochs, epochs))
 
+    @property
+    def batch_seed(self) -> int:
+        """What decides the order of the images and their views."""
+        return self.seed if self.data_seed is None else self.data_seed
+
     def budget(self) -> str:
-        """A short digest of all that must be equal for a fair comparison: everything but method, settings and seed."""
+        """A short digest of all that must be equal for a fair comparison: not method, settings, seed, compile."""
         values = asdict(self)
-        free = ("preset", "teacher", "method", "settings", "seed")
+        free = ["preset", "teacher", "method", "settings", "seed", "compile"]
+        free += ["data_seed"] if self.data_seed is None else []  # then it is the digest of versions without this field
         shared = sorted((name, value) for name, value in values.items() if name not in free)
         return hashlib.sha256(repr(shared).encode()).hexdigest()[:12]
 

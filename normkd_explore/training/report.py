@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from normkd_explore.methods import METHODS, get_method
 from normkd_explore.training.presets import get_preset, list_presets
 from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.sign_flip import EXACT_UP_TO, sign_flip_p
 
 Summary = dict[str, Any]
-Key = tuple[str, str, str, str]  # preset, budget, method, settings
+
+
+class Key(NamedTuple):
+    """What runs must share to be pooled; `data` and `teacher` are digests, None where a run does not say."""
+
+    preset: str
+    budget: str
+    data: str | None
+    teacher: str | None
+    method: str
+    settings: str
+
+
 Groups = dict[Key, dict[int, Summary]]
 
 
@@ -33,7 +45,7 @@ def format_report(summaries: Sequence[Summary]) -> str:
     """Two tables: accuracy of each method (last epoch first), and its paired difference to the first method.
 
     Runs are pooled only where everything but the seed is equal, and a seed that was run twice counts once; methods are
-    compared only within one budget (data, epochs, batch, learning rate and so on).
+    compared only within one budget (epochs, batch, learning rate and so on), on the same images and under one teacher.
     """
     groups = _group(summaries)
     labels = _labels(groups)
@@ -42,26 +54,38 @@ def format_report(summaries: Sequence[Summary]) -> str:
     text = table(head, rows)
     differences = _difference_rows(groups, labels)
     if differences:
-        head = ("preset", "comparison", "n pairs", "mean difference (points)", "std", "p (sign-flip)")
+        sampled = any(int(row[2]) > EXACT_UP_TO for row in differences)
+        test = f"p (sign-flip, sampled beyond {EXACT_UP_TO} pairs)" if sampled else "p (sign-flip)"
+        head = ("preset", "comparison", "n pairs", "mean difference (points)", "std", test)
         text += "\n\nPaired by seed, test top-1 of the last epoch:\n" + table(head, differences)
     return text
 
 
 def _group(summaries: Sequence[Summary]) -> Groups:
-    """Runs by preset, budget, method and settings; inside, by seed."""
+    """Runs by all that a `Key` holds; inside, by seed."""
     groups: Groups = defaultdict(dict)
     for summary in summaries:
-        key = (summary["preset"], summary["budget"], summary["method"], summary["settings"])
+        inputs = summary.get("inputs") or {}  # runs of versions that kept none are pooled and compared without
+        own = (summary["budget"], inputs.get("data"), inputs.get("teacher"))
+        key = Key(summary["preset"], *own, summary["method"], summary["settings"])
         groups[key].setdefault(summary["seed"], summary)
     return groups
 
 
 def _labels(groups: Groups) -> dict[Key, str]:
-    """The method's name, with its settings where the report holds the method with several."""
-    settings = defaultdict(set)
-    for preset, _, method, values in groups:
-        settings[preset, method].add(values)
-    return {key: f"{key[2]} ({key[3]})" if len(settings[key[0], key[2]]) > 1 else key[2] for key in groups}
+    """The method's name, with its settings, teacher and data where the report holds the method with several."""
+    return {key: _label(key, [other for other in groups if _same_name(key, other)]) for key in groups}
+
+
+def _same_name(one: Key, other: Key) -> bool:
+    return (one.preset, one.method) == (other.preset, other.method)
+
+
+def _label(key: Key, namesakes: list[Key]) -> str:
+    varied = {name for name in Key._fields if len({getattr(other, name) for other in namesakes}) > 1}
+    details = [key.settings] if "settings" in varied else []
+    details += [f"{name} {getattr(key, name) or 'unknown'}" for name in ("teacher", "data") if name in varied]
+    return f"{key.method} ({', '.join(details)})" if details else key.method
 
 
 def _accuracy_row(key: Key, label: str, group: dict[int, Summary]) -> tuple[str, ...]:
@@ -70,22 +94,27 @@ def _accuracy_row(key: Key, label: str, group: dict[int, Summary]) -> tuple[str,
     best = mean_std([100 * run["best"]["top1"] for run in runs])
     seconds = statistics.mean(run["train_seconds"] for run in runs)
     chosen = ", ".join(sorted({run["chosen_on"] for run in runs}))
-    return (key[0], label, str(len(runs)), str(runs[0]["epochs"]), last, best, chosen, f"{seconds:.0f}")
+    return (key.preset, label, str(len(runs)), str(runs[0]["epochs"]), last, best, chosen, f"{seconds:.0f}")
 
 
 def _difference_rows(groups: Groups, labels: dict[Key, str]) -> list[tuple[str, ...]]:
     rows = []
-    first: dict[tuple[str, str], Key] = {}
     for key, group in groups.items():
-        base = first.setdefault(key[:2], key)
+        base = next(other for other in groups if _comparable(key, other))
         seeds = sorted(group.keys() & groups[base].keys()) if base != key else []
         pairs = [100 * (group[seed]["test"]["top1"] - groups[base][seed]["test"]["top1"]) for seed in seeds]
         if pairs:
             spread = f"{statistics.stdev(pairs):.2f}" if len(pairs) > 1 else "-"
             p = f"{sign_flip_p(pairs):.3f}" if len(pairs) > 1 else "-"
             mean = f"{statistics.mean(pairs):+.2f}"
-            rows.append((key[0], f"{labels[key]} - {labels[base]}", str(len(pairs)), mean, spread, p))
+            rows.append((key.preset, f"{labels[key]} - {labels[base]}", str(len(pairs)), mean, spread, p))
     return rows
+
+
+def _comparable(one: Key, other: Key) -> bool:
+    """Whether runs of one seed are pairs; cross-entropy has no teacher and goes with any."""
+    teachers, data = {one.teacher, other.teacher} - {None}, {one.data, other.data} - {None}
+    return one[:2] == other[:2] and len(teachers) <= 1 and len(data) <= 1
 
 
 def mean_std(values: Sequence[float]) -> str:
@@ -93,21 +122,6 @@ def mean_std(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
-
-
-def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p-value of "the mean difference is zero" from all 2^n sign flips of the paired differences.
-
-    Exact and free of distribution assumptions other than symmetry; the smallest possible value is 2 / 2^n, so three
-    pairs can never give less than 0.25. Up to 16 pairs are enumerated; the 16 first are used beyond that.
-    """
-    values = list(differences)[:16]
-    observed = abs(sum(values)) - 1e-12
-    sums = (
-        abs(sum(s * v for s, v in zip(signs, values, strict=True)))
-        for signs in itertools.product((1, -1), repeat=len(values))
-    )
-    return sum(total >= observed for total in sums) / 2 ** len(values)
 
 
 def format_presets(method: str) -> str:

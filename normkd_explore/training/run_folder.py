@@ -1,30 +1,25 @@
 """The run folder: everything about one run, readable without this package.
 
-config.yaml        the recipe            environment.json   versions, hardware, command
+config.yaml        the recipe            environment.json   versions, hardware, command; one entry more a resume
 metrics.jsonl      one object an epoch   student.safetensors  weights after the last epoch
 checkpoints/       complete training states              summary.json   last and best epoch, seconds, images/s
+inputs.json        digests of the teacher and the data
+lock               only while a process trains into the folder
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import platform
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import normkd_explore
-from normkd_explore.training import processes
-from normkd_explore.training.checkpoint import list_checkpoints
-from normkd_explore.training.files import write_json, write_text
+from normkd_explore.training.checkpoint import list_checkpoints, remove_incomplete
+from normkd_explore.training.environment import describe_environment, record_environment
+from normkd_explore.training.files import explained, remove_leftovers, write_text
+from normkd_explore.training.inputs import Inputs, check_inputs, write_inputs
 from normkd_explore.training.recipe import Recipe
-
-PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "safetensors", "timm")
 
 
 class RunFolder:
@@ -40,8 +35,11 @@ class RunFolder:
         """Whether the run reached its last epoch and wrote its results."""
         return (self.path / "summary.json").exists()
 
-    def start(self, recipe: Recipe, resume: bool) -> None:
-        """Create the folder for `recipe`, or check that it holds the same recipe when resuming."""
+    def start(self, recipe: Recipe, resume: bool, device: str | None = None, inputs: Inputs | None = None) -> None:
+        """Create the folder for `recipe`, or check that it holds the same recipe, teacher and data when resuming.
+
+        What a process that was killed while writing left there is removed, so the caller holds the folder's lock.
+        """
         config = self.path / "config.yaml"
         if config.exists() and not resume:
             state = "a finished run" if self.finished else "an unfinished run"
@@ -49,15 +47,32 @@ class RunFolder:
                 f"{self.path} holds {state}: continue it with --resume, or choose another folder with --out."
             )
         if resume and config.exists():
-            self.check_same(recipe)
+            self.check_same(recipe, inputs)
         elif resume and list_checkpoints(self.checkpoints):
             raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text(config, recipe.to_yaml())
-        write_json(self.path / "environment.json", describe_environment())
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path)
+            remove_incomplete(self.checkpoints)
+        if inputs and not config.exists():
+            write_inputs(self.path, inputs)
+        if not config.exists():
+            write_text(config, recipe.to_yaml())
+        changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
+        if changed:
+            print(f"{self.path}: {changed}", file=sys.stderr, flush=True)
 
-    def check_same(self, recipe: Recipe) -> None:
-        """ValueError, naming what differs, unless this folder was started with `recipe`."""
+    def digest(self) -> str:
+        """A short digest of config.yaml that ties the checkpoints to it; "" before the folder was started."""
+        config = self.path / "config.yaml"
+        if not config.exists():
+            return ""
+        # Where compiling became impossible, the way on is to write `compile: false`: checkpoints fit both.
+        lines = [line for line in config.read_bytes().splitlines(True) if not line.startswith(b"compile:")]
+        return hashlib.sha256(b"".join(lines)).hexdigest()[:12]
+
+    def check_same(self, recipe: Recipe, inputs: Inputs | None = None) -> None:
+        """ValueError, naming what differs, unless this folder was started with `recipe` and `inputs`."""
         before = self.recipe()
         changed = [name for name in vars(recipe) if getattr(before, name) != getattr(recipe, name)]
         if changed:
@@ -66,6 +81,8 @@ class RunFolder:
                 f"{self.path} was started with another recipe ({details}). Resume with the same options, "
                 "or start a new run with --out."
             )
+        if inputs:
+            check_inputs(self.path, inputs)
 
     def recipe(self) -> Recipe:
         """The recipe that this folder was started with."""
@@ -75,8 +92,15 @@ class RunFolder:
         return Recipe.from_yaml(path.read_text(encoding="utf-8"))
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """Write metrics.jsonl: one line an epoch. Rewritten whole, so that a resumed run never repeats an epoch."""
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+        """Write metrics.jsonl: one line an epoch. Rewritten whole, so that a resumed run never repeats an epoch.
+
+        It follows the checkpoint of that epoch, and a resumed run rewrites it: it never tells of an epoch that is lost.
+        """
+        path = self.path / "metrics.jsonl"
+        if not history:
+            path.unlink(missing_ok=True)
+            return
+        write_text(path, "".join(json.dumps(record) + "\n" for record in history))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl."""
@@ -91,36 +115,3 @@ class RunFolder:
                 f"{self.path} has no summary.json: the run is not finished. Continue it with --resume."
             )
         return json.loads(path.read_text(encoding="utf-8"))
-
-
-def describe_environment() -> dict[str, Any]:
-    """Versions, device and command: what one needs to say where a number comes from."""
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["normkd", *sys.argv[1:]]) if sys.argv[0].endswith(("normkd", "__main__.py")) else None,
-        "python": platform.python_version(),
-        "normkd_explore": normkd_explore.__version__,
-        "packages": {name: _version(name) for name in PACKAGES},
-        "processes": processes.size(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": {"name": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "cuda": torch.version.cuda if accelerator else None,
-        "accelerator": accelerator,
-    }
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

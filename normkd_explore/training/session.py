@@ -11,16 +11,22 @@ import torch
 
 from normkd_explore.data import Batches, Dataset, FileSplit, load_dataset, make_batches
 from normkd_explore.feature_losses.couple import introduce
-from normkd_explore.methods import Settings, get_method
+from normkd_explore.methods import get_method
 from normkd_explore.models import save_weights
 from normkd_explore.training import processes
+from normkd_explore.training.compiling import require_compiler
+from normkd_explore.training.determinism import deterministic_algorithms
 from normkd_explore.training.evaluate import evaluate
-from normkd_explore.training.files import write_json
+from normkd_explore.training.files import explained, write_json
+from normkd_explore.training.folders import finished, held, start
+from normkd_explore.training.inputs import Inputs, describe_inputs, read_inputs
+from normkd_explore.training.last_step import check_last_step
 from normkd_explore.training.learner import Learner, NonFiniteError
 from normkd_explore.training.loop import Run, Watcher, fit
 from normkd_explore.training.progress import ProgressBar
 from normkd_explore.training.recipe import Recipe
 from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.summary import summarise
 from normkd_explore.training.teacher import Teacher, load_teacher, new_student
 from normkd_explore.training.where import HERE, Where, default_folder, teacher_folder
 
@@ -35,6 +41,12 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise ValueError(f"device: found {device!r}, wanted auto, cpu, cuda, cuda:N or mps.")
+    if precision in ("16-mixed", "16"):
+        # Its gradient scaler takes the guard's place: skipped steps, norms times the scale, a state nobody saves.
+        raise ValueError(
+            f"precision: found {precision!r}, which scales the gradients; the check for NaN and the checkpoints do not "
+            "know of that scale. Take bf16-mixed: as small, with float32's range, and needing no scale."
+        )
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
@@ -81,65 +93,99 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Train several students in lockstep on the same batches with one teacher, and return a summary for each.
 
-    The recipes may differ in method and settings alone; each student ends as it would have ended alone. Under
-    `torchrun` each batch is shared between the processes (see `processes`); the first one writes the folders.
+    The recipes may differ in method and settings, and in their seeds where one `data_seed` gives all the same batches;
+    each student ends as it would have ended alone. Without it every seed has batches of its own, and nothing but the
+    cache of the teacher's logits could be shared between seeds, so they are trained one after the other. Under
+    `torchrun` each batch is shared between the processes (see `processes`); the first one writes the folders. With
+    `resume`, runs that finished before are left as they are, and the others train without them.
     """
     _check_lockstep(recipes)
+    outs = outs or [None] * len(recipes)
+    with deterministic_algorithms(where.deterministic):
+        return _compare(recipes, outs, where, resume, watch, dataset)
+
+
+def _compare(
+    recipes: list[Recipe],
+    outs: list[Path | str | None],
+    where: Where,
+    resume: bool,
+    watch: Watcher | None,
+    dataset: Dataset | None,
+) -> list[dict[str, Any]]:
     lead = recipes[0]
-    folders = [
-        RunFolder(out or default_folder(recipe, where))
-        for recipe, out in zip(recipes, outs or [None] * len(recipes), strict=True)
-    ]
+    folders = [RunFolder(out or default_folder(recipe, where)) for recipe, out in zip(recipes, outs, strict=True)]
     fabric = make_fabric(where.device, lead.precision)
-    finished = processes.share(lambda: _finished(recipes, folders)) if resume else None
-    if finished:
-        return finished
+    if lead.compile:
+        require_compiler(fabric.device)
     processes.announce([recipe.method for recipe in recipes], lead.batch_size)
     dataset = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
     teacher = processes.one_by_machine(lambda: _open_teacher(recipes, dataset, where, fabric))
+    inputs = processes.share(lambda: _inputs(recipes, dataset, teacher))
+    before = processes.share(lambda: finished(recipes, folders, inputs)) if resume else [None] * len(recipes)
+    left = [i for i, summary in enumerate(before) if summary is None]
+    work = [(recipes[i], folders[i], inputs[i]) for i in left]
+    new = iter(_train(work, fabric, where, resume, watch, dataset, teacher) if work else [])
+    return [summary or next(new) for summary in before]
+
+
+def _train(
+    work: list[tuple[Recipe, RunFolder, Inputs]],
+    fabric: Fabric,
+    where: Where,
+    resume: bool,
+    watch: Watcher | None,
+    dataset: Dataset,
+    teacher: Teacher | None,
+) -> list[dict[str, Any]]:
+    """Train those that are left, and return their summaries."""
+    recipes, folders, inputs = map(list, zip(*work, strict=True))
+    lead = recipes[0]
+    teacher = teacher if any(recipe.teacher for recipe in recipes) else None
     train_batches = make_batches(
         dataset,
         "train",
         lead.batch_size,
         augment=True,
-        seed=lead.seed,
+        seed=lead.batch_seed,
         device=fabric.device,
         workers=where.workers,
         rank=processes.rank(),
         world_size=processes.size(),
     )
+    check_last_step(recipes, dataset, train_batches.schedule)
     guide, train_batches = _use_cache(recipes, teacher, dataset, train_batches, where)
-    processes.share(lambda: [folder.start(r, resume) for r, folder in zip(recipes, folders, strict=True)])
-    runs = [
-        Run(
-            _label(recipe),
-            _learner(recipe, dataset, fabric, len(train_batches), teacher),
-            folder if processes.first() else None,
-        )
-        for recipe, folder in zip(recipes, folders, strict=True)
-    ]
-    chosen = "val" if dataset.val is not None else "test"
-    bar = nullcontext(watch) if watch else ProgressBar(_title(recipes), disable=not processes.first())
-    with bar as watcher, _files_named(dataset):
-        fit(
-            runs,
-            train_batches,
-            _eval_batches(dataset, chosen, fabric, where),
-            chosen,
-            guide,
-            watcher,
-            resume,
-        )
-    return [_finish(run, dataset, fabric, where) for run in runs]
+    with held(folders):
+        processes.share(lambda: start(recipes, folders, resume, inputs, str(fabric.device)))
+        runs = [
+            Run(
+                _label(recipe, recipes),
+                _learner(recipe, dataset, fabric, len(train_batches), teacher),
+                folder if processes.first() else None,
+            )
+            for recipe, folder in zip(recipes, folders, strict=True)
+        ]
+        chosen = "val" if dataset.val is not None else "test"
+        bar = nullcontext(watch) if watch else ProgressBar(_title(recipes), disable=not processes.first())
+        with bar as watcher, _files_named(dataset):
+            fit(
+                runs,
+                train_batches,
+                _eval_batches(dataset, chosen, fabric, where),
+                chosen,
+                guide,
+                watcher,
+                resume,
+            )
+        # An older version may have started a folder: then nobody knows what that part had.
+        kept = processes.share(lambda: [read_inputs(folder.path) for folder in folders])
+        return [_finish(run, dataset, fabric, where, own) for run, own in zip(runs, kept, strict=True)]
 
 
-def _finished(recipes: list[Recipe], folders: list[RunFolder]) -> list[dict[str, Any]] | None:
-    """The summaries, if every folder holds a finished run of its recipe."""
-    if not all(folder.finished for folder in folders):
-        return None
-    for recipe, folder in zip(recipes, folders, strict=True):
-        folder.check_same(recipe)
-    return [folder.summary() for folder in folders]
+def _inputs(recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None) -> list[Inputs]:
+    """Each recipe's, without the teacher where it needs none."""
+    inputs = describe_inputs(dataset, teacher)
+    return [inputs if recipe.teacher else {**inputs, "teacher": None} for recipe in recipes]
 
 
 @contextmanager
@@ -154,13 +200,13 @@ def _files_named(dataset: Dataset) -> Iterator[None]:
         raise NonFiniteError(f"{error} Their files: {names}.", error.images) from error
 
 
-def _finish(run: Run, dataset: Dataset, fabric: Fabric, where: Where) -> dict[str, Any]:
+def _finish(run: Run, dataset: Dataset, fabric: Fabric, where: Where, inputs: Inputs) -> dict[str, Any]:
     """Measure the test split once, then write the weights and the summary."""
     history = run.learner.history
     test = history[-1].get("test") or evaluate(
         run.learner.model, _eval_batches(dataset, "test", fabric, where).epoch(0), shared=True
     )
-    summary = summarise(run.learner, test)
+    summary = {**summarise(run.learner, test), "inputs": inputs}
     if run.folder:
         _write_results(run, dataset, summary)
     return summary
@@ -174,47 +220,19 @@ def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any]) -> None:
         "num_classes": str(dataset.num_classes),
         "method": recipe.method,
     }
-    save_weights(run.learner.module, run.folder.student, metadata=metadata)
+    with explained(run.folder.student):
+        save_weights(run.learner.module, run.folder.student, metadata=metadata)
     write_json(run.folder.path / "summary.json", summary)
 
 
-def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
-    """The last epoch, the best epoch, and what they cost.
-
-    `test` is the last epoch's, the number to report. `best` was chosen by looking at `chosen_on`; where that is the
-    test split itself (protocol "paper"), it is the field's customary number and it is optimistic.
-    """
-    recipe, history = learner.recipe, learner.history
-    chosen_on = "val" if "val" in history[-1] else "test"
-    best = max(history, key=lambda record: record[chosen_on]["top1"])
-    seconds = sum(record["seconds"] for record in history)
-    return {
-        "preset": recipe.preset,
-        "method": recipe.method,
-        "student": recipe.student,
-        "teacher": recipe.teacher,
-        "settings": describe_settings(recipe.settings),
-        "budget": recipe.budget(),
-        "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "test": test,
-        "last": {"epoch": history[-1]["epoch"], **history[-1][chosen_on]},
-        "best": {"epoch": best["epoch"], **best[chosen_on]},
-        "chosen_on": chosen_on,
-        "train_seconds": round(seconds, 1),
-        "images_per_second": round(sum(r["images_per_second"] * r["seconds"] for r in history) / max(seconds, 1e-9), 1),
-        "lockstep": history[-1]["lockstep"],
-    }
-
-
-def describe_settings(settings: Settings) -> str:
-    """A method's settings in one line, e.g. "t_norm=2 CE x 0.1 KD x 0.9"."""
-    values = [f"{name}={value:g}" for name, value in settings.loss.items()]
-    return " ".join([*values, f"CE x {settings.ce_weight:g}", f"KD x {settings.kd_weight:g}"])
-
-
 def _check_lockstep(recipes: list[Recipe]) -> None:
-    free = {"preset", "student", "method", "settings", "teacher"}
+    seeds = {recipe.batch_seed for recipe in recipes}
+    if len(seeds) > 1:
+        raise ValueError(
+            f"recipes: the seeds {sorted(seeds)} decide other batches; in lockstep all must see the same. Train them "
+            "seed by seed, or give all one data_seed (--data-seed), so that seed varies all but the batches."
+        )
+    free = {"preset", "student", "method", "settings", "teacher", "seed", "data_seed"}
     for name, value in vars(recipes[0]).items():
         for other in recipes[1:]:
             if name not in free and getattr(other, name) != value:
@@ -230,7 +248,7 @@ def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric:
     if recipe is None:
         return None
     model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
-    return Teacher(model, fabric)
+    return Teacher(model, fabric, recipe.compile)
 
 
 def _use_cache(
@@ -240,7 +258,10 @@ def _use_cache(
     if teacher is None or where.teacher_cache is None:
         return teacher, batches
     features = any(get_method(recipe.method).needs_features for recipe in recipes)
-    return where.teacher_cache.attach(teacher, dataset, batches, recipes[0].precision, features)
+    # Compiled code rounds differently, so a table says which it is from; on a CPU the teacher is never compiled.
+    compiled = recipes[0].compile and teacher.fabric.device.type != "cpu"
+    precision = recipes[0].precision + (", compiled" if compiled else "")
+    return where.teacher_cache.attach(teacher, dataset, batches, precision, features)
 
 
 def _learner(recipe: Recipe, dataset: Dataset, fabric: Fabric, steps: int, teacher: Teacher | None) -> Learner:
@@ -270,9 +291,10 @@ def _eval_size(images: int, size: int) -> int:
     return next(fitting, 256 * size)
 
 
-def _label(recipe: Recipe) -> str:
-    return recipe.method
+def _label(recipe: Recipe, recipes: list[Recipe]) -> str:
+    several = len({other.seed for other in recipes}) > 1
+    return f"{recipe.method} seed {recipe.seed}" if several else recipe.method
 
 
 def _title(recipes: list[Recipe]) -> str:
-    return f"{recipes[0].student} {'+'.join(recipe.method for recipe in recipes)}"
+    return f"{recipes[0].student} {'+'.join(dict.fromkeys(recipe.method for recipe in recipes))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from normkd_explore.data import Batch, Dataset
 from normkd_explore.models import Features, create_model, load_checkpoint, pretrained_imagenet
+from normkd_explore.models.pretrained import WITH_WEIGHTS
+from normkd_explore.training.compiling import Compiled
 from normkd_explore.training.folding import folded
 from normkd_explore.training.recipe import Recipe
 
@@ -22,17 +25,21 @@ SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
 """Teachers inside the package, by data set and model; MODEL_CARD.md beside them says how they were made."""
 EXAMPLES = {("glyphs", "resnet8"): "glyphs_resnet8_ce.safetensors"}
 """Students after a short training with cross-entropy: something to look at before one has trained."""
+IMAGENET_CLASSES = 1000
 CPU_ROWS = 32
 """Images that a teacher on a CPU looks at together: as fast as 64, and little is wasted on the last of an epoch."""
 
 
 class Teacher:
-    """A model that is never changed: eval mode, no gradients; its logits are a function of the image alone."""
+    """A model that is never changed: eval mode, no gradients; its logits are a function of the image alone.
 
-    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
+    With `compile` it is compiled on a GPU; on a CPU the folded copy was measured to be as fast without.
+    """
+
+    def __init__(self, model: nn.Module, fabric: Fabric, compile: bool = False) -> None:
         self.model = model.eval().requires_grad_(False).to(fabric.device, memory_format=torch.channels_last)
-        self.fabric = fabric
-        self._networks: dict[bool, nn.Module] = {}
+        self.fabric, self.compile = fabric, compile
+        self._networks: dict[bool, Callable[..., Any]] = {}
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (B, C) in float32."""
@@ -64,13 +71,16 @@ class Teacher:
         with self.fabric.autocast():
             return self._network(return_features)(*([block, True] if return_features else [block]))
 
-    def _network(self, return_features: bool) -> nn.Module:
-        """What computes: on a CPU a folded copy of the model, made when it is first needed."""
-        if self.fabric.device.type != "cpu":
-            return self.model
+    def _network(self, return_features: bool) -> Callable[..., Any]:
+        """What computes: on a CPU a folded copy of the model, elsewhere compiled code or the model itself."""
         if return_features not in self._networks:
-            self._networks[return_features] = folded(self.model, return_features) or self.model
+            self._networks[return_features] = self._make_network(return_features)
         return self._networks[return_features]
+
+    def _make_network(self, return_features: bool) -> Callable[..., Any]:
+        if self.fabric.device.type == "cpu":
+            return folded(self.model, return_features) or self.model
+        return Compiled(self.model, any_rows=True) if self.compile else self.model
 
     def fingerprint(self) -> str:
         """SHA-256 of all weights and buffers: equal before and after training, and the key of cached logits."""
@@ -97,22 +107,24 @@ def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, traine
     """The teacher `name` with weights for `dataset`.
 
     `weights` is a checkpoint file or a run folder; without it the shipped teacher (glyphs), torchvision's weights
-    (ImageNet) or the run folder `trained` that `normkd teacher` left are taken, in this order. FileNotFoundError says
-    how to get one.
+    (ImageNet with its 1,000 classes) or the run folder `trained` that `normkd teacher` left are taken, in this order.
+    FileNotFoundError says how to get one.
     """
     if weights is not None:
         return load_checkpoint(name, weights_file(Path(weights)), num_classes=dataset.num_classes)
     shipped = SHIPPED.get((dataset.name, name))
     if shipped:
         return load_checkpoint(name, _asset(shipped), num_classes=dataset.num_classes)
-    if dataset.name == "imagenet" and name in ("resnet18", "resnet34", "resnet50"):
+    pretrained = dataset.name == "imagenet" and name in WITH_WEIGHTS
+    if pretrained and dataset.num_classes == IMAGENET_CLASSES:
         return pretrained_imagenet(name)
     if trained is not None and (trained / "student.safetensors").exists():
         return load_checkpoint(name, trained / "student.safetensors", num_classes=dataset.num_classes)
+    note = f"; torchvision's are for {IMAGENET_CLASSES:,} classes, this folder has {dataset.num_classes}"
     raise FileNotFoundError(
-        f"teacher: found no weights of {name} for {dataset.name} (looked in {trained}). Train one with "
-        "`normkd teacher PRESET`, or give a checkpoint with --teacher-weights FILE (RepDistiller and mdistiller files "
-        "are read as they are)."
+        f"teacher: found no weights of {name} for {dataset.name} (looked in {trained}{note * pretrained}). Train one "
+        "with `normkd teacher PRESET`, or give a checkpoint with --teacher-weights FILE (RepDistiller and mdistiller "
+        "files are read as they are)."
     )
 
 

@@ -22,6 +22,7 @@ from normkd_explore import __version__
 from normkd_explore.data import ArraySplit, Batch, Batches, Dataset
 from normkd_explore.data.batches import plan_epoch
 from normkd_explore.data.resident import ResidentBatches
+from normkd_explore.training import processes
 from normkd_explore.training.logit_table import (
     CacheError,
     LogitTable,
@@ -113,12 +114,13 @@ class TeacherCache:
             raise CacheError(f"teacher cache: {gigabytes(size)} wanted, the limit is {gigabytes(self.limit)}.")
         if self.place not in ("auto", "memory"):
             return  # disk space is asked for where the folder is made
-        processes = teacher.fabric.world_size if teacher.fabric.device.type == "cpu" else 1
+        # Each process has a table of its own: on a CPU all of one machine take from one memory.
+        wanted = size * (processes.size_here() if teacher.fabric.device.type == "cpu" else 1)
         free, part = available_bytes(teacher.fabric.device) or 0, COMFORT if self.place == "auto" else 1
-        if size * processes > free // part:
+        if wanted > free // part:
             share = f" and a quarter of {gigabytes(free)} is allowed without asking" if part > 1 else ""
             raise CacheError(
-                f"teacher cache: {gigabytes(size * processes)} of memory wanted, {gigabytes(free)} are free{share}. "
+                f"teacher cache: {gigabytes(wanted)} of memory wanted, {gigabytes(free)} are free{share}. "
                 "A folder (--teacher-cache DIR) needs disk space instead."
             )
 
@@ -132,9 +134,9 @@ class TeacherCache:
         )
         if where == "memory":
             return new_table(rows, classes, teacher.fabric.device)
-        if teacher.fabric.is_global_zero:
-            create_folder(Path(where), rows, classes, identity)
-        teacher.fabric.barrier()
+        # First the first process of all, then one on each machine: it makes a folder where the disk is not shared.
+        for each in (processes.share, processes.one_by_machine):
+            each(lambda: create_folder(Path(where), rows, classes, identity))
         table = open_folder(Path(where), rows, classes, identity, teacher.fabric.device)
         self._say(teacher, f"teacher cache: {table.filled:,} of {rows:,} views are known")
         return table
@@ -190,12 +192,15 @@ class PreparedBatches:
         """Give the batches of one epoch from ``start_step`` on."""
         inner = self.batches
         plan = plan_epoch(inner.schedule.num_images, inner.views, inner.augment, inner.seed, epoch)
-        for step, batch in enumerate(inner.epoch(epoch, start_step), start_step):
-            if (step - start_step) % self.stretch == 0:
-                steps = range(step, min(step + self.stretch, len(self)))
-                index_B, view_B = (torch.cat([inner.schedule.share(all_N, s) for s in steps]) for all_N in plan)
-                self.teacher.learn(index_B, view_B, self._images)
-            yield batch
+        try:
+            for step, batch in enumerate(inner.epoch(epoch, start_step), start_step):
+                if (step - start_step) % self.stretch == 0:
+                    steps = range(step, min(step + self.stretch, len(self)))
+                    index_B, view_B = (torch.cat([inner.schedule.share(all_N, s) for s in steps]) for all_N in plan)
+                    self.teacher.learn(index_B, view_B, self._images)
+                yield batch
+        finally:
+            self.teacher.table.finish()
 
     def _images(self, index_B: Tensor, view_B: Tensor) -> Tensor:
         device = self.batches.device

@@ -13,7 +13,12 @@ DEFAULT_ROOT = Path("runs")
 
 @dataclass(frozen=True)
 class Where:
-    """Where things are on this machine: nothing here changes a run's numbers, so nothing here is in the recipe."""
+    """Where things are on this machine, and how it computes; nothing here is in the recipe.
+
+    A place changes no number, what lies there does: the run folder keeps digests of the teacher's weights and the data
+    (see `inputs`), and a run goes on only with the same. Another kind of device rounds otherwise; the other fields
+    change no number that is not rounding.
+    """
 
     data_root: Path | None = None
     """Folder of the data set; None takes the default of `load_dataset`."""
@@ -25,6 +30,8 @@ class Where:
     """Processes that decode streamed images; None chooses by the number of cores."""
     teacher_cache: TeacherCache | None = None
     """Keeps the teacher's logits, also for the next training with this `Where`; None computes them at every step."""
+    deterministic: bool = False
+    """Whether a GPU may use only algorithms that give the same bits in every run (see `determinism`)."""
 
 
 HERE = Where()
@@ -34,7 +41,12 @@ HERE = Where()
 def default_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
     """runs/DATASET/TEACHER-STUDENT/METHOD-seedN; a user's own images are kept apart by the name of their folder."""
     _, _, pair = recipe.preset.partition("/")
-    return root / _data_name(recipe, where) / pair / f"{recipe.method}-seed{recipe.seed}"
+    return root / _data_name(recipe, where) / pair / run_name(recipe)
+
+
+def run_name(recipe: Recipe) -> str:
+    """METHOD-seedN, with the seed of the batches behind it where that is another matter."""
+    return f"{recipe.method}-seed{recipe.seed}" + ("" if recipe.data_seed is None else f"-data{recipe.data_seed}")
 
 
 def teacher_folder(recipe: Recipe, where: Where, root: Path = DEFAULT_ROOT) -> Path:
