@@ -357,7 +357,7 @@ check("05-ece", my_ece)
 reliability_figure({name: reliability(softmax(z), labels) for name, z in logits.items()})
 
 # %% [markdown]
-# The NormKD student is right half of the time and says so with hardly any confidence. Look at its loss to see why. Scale a student's logits by 3:
+# The NormKD student is right nearly half of the time and says so with hardly any confidence. Look at its loss to see why. Scale a student's logits by 3:
 
 # %%
 z_s, z_t = torch.from_numpy(logits["normkd"]), torch.from_numpy(logits["teacher"])
@@ -395,7 +395,7 @@ for name, T in fitted.items():
     )
 
 # %% [markdown]
-# For NormKD that is most of the error; for KD, nearly calibrated by its teacher, fitting on 400 images in *other typefaces* than the test split's can even do harm. Whoever
+# For NormKD that is most of the error; for KD, nearly calibrated by its teacher, fitting on 400 images in *other typefaces* than the test split's changes next to nothing. Whoever
 # needs probabilities from a NormKD student should calibrate it. Whether the effect survives a full training, with many more steps for the cross-entropy, was not measured.
 #
 # And a mistake that would pass silently elsewhere: a reliability diagram of logits.
