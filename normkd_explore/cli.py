@@ -62,7 +62,8 @@ CacheChoice = Annotated[
 ]
 CacheLimit = Annotated[float | None, typer.Option(help="Most gigabytes that kept logits may take.", min=0)]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="A loss argument, e.g. --set t_norm=1.5; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="An argument of the loss, e.g. --set t_norm=1.5; may be repeated."),
 ]
 CeWeight = Annotated[float | None, typer.Option(help="Weight of the cross-entropy.")]
 KdWeight = Annotated[float | None, typer.Option(help="Weight of the distillation term.")]
@@ -95,11 +96,12 @@ def train(
     deterministic: Deterministic = False,
 ) -> None:
     """Train the student of PRESET with a distillation method."""
+    from normkd_explore.methods import get_method
     from normkd_explore.training import Where, get_preset
     from normkd_explore.training import train as run
 
     recipe = get_preset(preset, method, seed)
-    settings = _settings(recipe.settings, set_, ce_weight, kd_weight)
+    settings = _settings(get_method(method), recipe.settings, set_, ce_weight, kd_weight)
     recipe = replace(recipe, settings=settings, data_seed=data_seed)
     recipe = _adjust(recipe, epochs, batch_size, lr, protocol, precision, image_size, device, compile_)
     _announce(recipe, teacher_weights)
@@ -268,18 +270,12 @@ def doctor(data_root: DataRoot = None) -> None:
     typer.echo(diagnose(data_root))
 
 
-def _settings(settings: Any, arguments: list[str] | None, ce_weight: float | None, kd_weight: float | None) -> Any:
-    changed = dict(settings.loss)
-    for text in arguments or []:
-        name, equals, value = text.partition("=")
-        if name not in changed or not equals:
-            raise ValueError(
-                f"--set: found {text!r}, wanted NAME=NUMBER with NAME one of {', '.join(changed) or 'none'}."
-            )
-        try:
-            changed[name] = float(value)
-        except ValueError as error:
-            raise ValueError(f"--set {name}: found {value!r}, wanted a number.") from error
+def _settings(
+    method: Any, settings: Any, arguments: list[str] | None, ce_weight: float | None, kd_weight: float | None
+) -> Any:
+    from normkd_explore.methods.options import read_argument
+
+    changed = {**settings.loss, **dict(read_argument(method, text) for text in arguments or [])}
     weights = {"ce_weight": ce_weight, "kd_weight": kd_weight}
     weights = {name: value for name, value in weights.items() if value is not None}
     if changed == settings.loss and not weights:
@@ -301,8 +297,10 @@ def _adjust(recipe: Any, epochs, batch_size, lr, protocol, precision, image_size
 
 
 def _announce(recipe: Any, weights: Path | None) -> None:
+    from normkd_explore.methods.options import format_argument
+
     settings = recipe.settings
-    values = ", ".join(f"{name} {value:g}" for name, value in settings.loss.items()) or "no settings"
+    values = ", ".join(f"{name} {format_argument(value)}" for name, value in settings.loss.items()) or "no settings"
     mark = "published" if settings.published else "NOT published for this pair"
     _say(
         f"{recipe.preset}: {recipe.student} with {recipe.method} ({values}; CE x {settings.ce_weight:g}, "

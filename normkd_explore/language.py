@@ -7,7 +7,11 @@ student's gradient: at its peak 1.5 times the memory of both logit tensors, and 
 `consume_teacher` alone. Less is not to be had without giving up one of them, and it cannot be the student's: a second
 loss on those logits, or an accuracy, would read the gradient in their place and nothing would notice.
 
-Legend: N positions, V vocabulary, K positions that count, k of them in one chunk; `_s` student, `_t` teacher.
+Leave out positions by the mask, not by a slice such as `logits[:, :-1]`: the way back through a slice needs memory for
+the gradient of the whole besides that of the part.
+
+Legend: V vocabulary, K positions that count, k of them in one chunk, A axes before the vocabulary; `_s` student,
+`_t` teacher.
 """
 
 from typing import Any
@@ -60,11 +64,11 @@ class TokenLoss(nn.Module):
         _check(logits_student, logits_teacher, mask)
         if self.consume_teacher:
             _check_consumable(logits_student, logits_teacher)
-        z_s_NV, z_t_NV = logits_student.flatten(0, -2), logits_teacher.detach().flatten(0, -2)
-        kept_K = (
-            torch.arange(len(z_s_NV), device=z_s_NV.device) if mask is None else mask.flatten().nonzero().squeeze(1)
-        )
-        mean = _ChunkByChunk.apply(z_s_NV, z_t_NV, kept_K, self.loss, self.consume_teacher)
+        if mask is None:
+            mask = torch.ones(logits_student.shape[:-1], dtype=torch.bool, device=logits_student.device)
+        # The logits keep their shape: to flatten a slice of a larger tensor would copy it.
+        kept_KA = mask.nonzero()
+        mean = _ChunkByChunk.apply(logits_student, logits_teacher.detach(), kept_KA, self.loss, self.consume_teacher)
         if mean.device.type == "cpu" and not torch.isfinite(mean):
             raise ValueError(
                 f"the loss is {mean.item()}, wanted a finite number: logits_student or logits_teacher hold NaN or "
@@ -107,43 +111,44 @@ class TokenBiLD(TokenLoss):
 class _ChunkByChunk(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z_s_NV: Tensor, z_t_NV: Tensor, kept_K: Tensor, loss: DistillationLoss, consume_teacher: bool
+        ctx: Any, z_s: Tensor, z_t: Tensor, kept_KA: Tensor, loss: DistillationLoss, consume_teacher: bool
     ) -> Tensor:
-        count = max(len(kept_K), 1)
-        gradient_NV = _gradient_buffer(z_s_NV, z_t_NV, kept_K, consume_teacher) if ctx.needs_input_grad[0] else None
-        total = torch.zeros((), dtype=torch.promote_types(z_s_NV.dtype, torch.float32), device=z_s_NV.device)
-        for rows_k in kept_K.split(max(1, len(kept_K) // CHUNKS)) if len(kept_K) else ():
-            z_s_kV, z_t_kV = in_full_precision(z_s_NV[rows_k], z_t_NV[rows_k])
-            if gradient_NV is None:
+        count = max(len(kept_KA), 1)
+        gradient = _gradient_buffer(z_s, z_t, kept_KA, consume_teacher) if ctx.needs_input_grad[0] else None
+        total = torch.zeros((), dtype=torch.promote_types(z_s.dtype, torch.float32), device=z_s.device)
+        for places_kA in kept_KA.split(max(1, len(kept_KA) // CHUNKS)) if len(kept_KA) else ():
+            places = places_kA.unbind(1)
+            z_s_kV, z_t_kV = in_full_precision(z_s[places], z_t[places])
+            if gradient is None:
                 total += loss.compare(z_s_kV, z_t_kV, None).sum()
                 continue
             with torch.enable_grad():
                 part = loss.compare(z_s_kV.requires_grad_(), z_t_kV, None).sum() / count
                 (gradient_kV,) = torch.autograd.grad(part, z_s_kV)
-            gradient_NV[rows_k] = gradient_kV.to(gradient_NV.dtype)
+            gradient[places] = gradient_kV.to(gradient.dtype)
             total += part.detach() * count
-        ctx.gradient_NV = gradient_NV
+        ctx.gradient = gradient
         return total / count
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, from_above: Tensor) -> tuple[Tensor | None, None, None, None, None]:
-        gradient_NV, ctx.gradient_NV = ctx.gradient_NV, None
-        if gradient_NV is None:
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is None:
             raise RuntimeError(
                 "backward was called twice on a TokenLoss: its gradient is handed out once. Call it again."
             )
-        return gradient_NV.mul_(from_above), None, None, None, None
+        return gradient.mul_(from_above), None, None, None, None
 
 
-def _gradient_buffer(z_s_NV: Tensor, z_t_NV: Tensor, kept_K: Tensor, consume_teacher: bool) -> Tensor:
+def _gradient_buffer(z_s: Tensor, z_t: Tensor, kept_KA: Tensor, consume_teacher: bool) -> Tensor:
     if not consume_teacher:
-        return torch.zeros_like(z_s_NV, memory_format=torch.contiguous_format)
-    ignored_N = torch.ones(len(z_s_NV), dtype=torch.bool, device=z_s_NV.device)
-    ignored_N[kept_K] = False
+        return torch.zeros_like(z_s, memory_format=torch.contiguous_format)
+    ignored = torch.ones(z_s.shape[:-1], dtype=torch.bool, device=z_s.device)
+    ignored[kept_KA.unbind(1)] = False
     # Row by row of zeros: a masked fill of the whole would make a mask of its size.
-    z_t_NV[ignored_N.nonzero().squeeze(1)] = 0
-    return z_t_NV
+    z_t[ignored.nonzero().unbind(1)] = 0
+    return z_t
 
 
 def _check(logits_s: Any, logits_t: Any, mask: Any) -> None:

@@ -131,7 +131,7 @@ def normkd_here(tmp_path, monkeypatch, capsys):
         (("train", PAIR, "--method", "normk"), "Did you mean 'normkd'"),
         (("train", PAIR, "--data-root", "nowhere"), "nowhere"),
         (("train", "folder/wrn_16_1-resnet8", "--data-root", "{images}"), "normkd teacher"),
-        (("train", PAIR, "--data-root", "{images}", "--set", "temperature=3"), "wanted NAME=NUMBER"),
+        (("train", PAIR, "--data-root", "{images}", "--set", "temperature=3"), "wanted for normkd NAME=VALUE"),
         (("train", PAIR, "--data-root", "{images}", "--device", "tpu"), "device: found 'tpu'"),
         (("evaluate", "nothing.pth", "--model", "resnet8", "--dataset", "imagefolder"), "nothing.pth"),
         (("report", "."), "no finished run"),

@@ -226,9 +226,9 @@ def test_files_coded_in_rgb_are_left_to_pillow():
     with Image.open(io.BytesIO(bare)) as image:
         assert image.mode == "RGB" and "adobe" not in image.info
     assert not whole_rgb_jpeg(bare)
-    ycbcr = (
-        coded[: start + 15] + b"\1" + coded[start + 16 :].replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0")
-    )
+    unnamed = coded.replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0")
+    assert unnamed != coded and not whole_rgb_jpeg(unnamed)  # the marker's 0 alone says RGB
+    ycbcr = unnamed[: start + 15] + b"\1" + unnamed[start + 16 :]
     with Image.open(io.BytesIO(ycbcr)) as image:
         assert image.info["adobe_transform"] == 1
     assert whole_rgb_jpeg(ycbcr)

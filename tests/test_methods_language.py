@@ -39,6 +39,20 @@ def test_equals_the_plain_loss_of_the_positions_that_count(make, plain, consume)
 
 
 @pytest.mark.parametrize(("make", "plain"), PLAIN)
+def test_slices_and_any_number_of_axes(make, plain):
+    """A slice of a larger tensor, two axes of positions or one: the same value and gradient, nothing copied."""
+    s, t, mask = inputs()
+    want = plain(s[:, 1:][mask[:, 1:]], t[:, 1:][mask[:, 1:]])
+    (want_slope,) = torch.autograd.grad(want, s)
+    found = make()(s[:, 1:], t[:, 1:], mask[:, 1:])
+    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(torch.autograd.grad(found, s)[0], want_slope)
+    torch.testing.assert_close(make()(s[0, 1:], t[0, 1:]), plain(s[0, 1:], t[0, 1:]))
+    four = make()(s.unflatten(1, (5, 10)), t.unflatten(1, (5, 10)), mask.unflatten(1, (5, 10)))
+    torch.testing.assert_close(four, make()(s, t, mask))
+
+
+@pytest.mark.parametrize(("make", "plain"), PLAIN)
 def test_half_precision_is_computed_in_float32(make, plain):
     s, t, mask = inputs(dtype=torch.bfloat16)
     found = make()(s, t, mask)

@@ -16,6 +16,7 @@ from normkd_explore.divergence import (
     ReverseKL,
 )
 from normkd_explore.losses import CTKD, DistillationLoss
+from normkd_explore.losses.relational import MultiLevelLoss
 from normkd_explore.methods import Settings
 from normkd_explore.temperature import Constant, Learned, MaxLogit, MaxRatio, Std, Unweighted, tell_epoch
 from normkd_explore.training.objective import Objective
@@ -205,3 +206,13 @@ def test_words():
     assert repr(MaxRatio(4)) == "MaxRatio(temperature=4.0)"
     assert repr(MaxLogit("teacher", 1)) == "MaxLogit(source='teacher', factor=1.0)"
     assert repr(Learned(1, 20)) == "Learned(start=1.0, end=20.0, ramp=10.0)"
+
+
+def test_multi_level_loss_trains_and_tells_a_policy_that_learns():
+    inner = Learned()
+    loss = MultiLevelLoss([Constant(4.0), inner, Unweighted(inner)], as_coded=False)
+    assert [parameter is inner.theta for parameter in loss.parameters()] == [True]
+    loss.set_epoch(10, 20)
+    assert inner.reversal.item() == pytest.approx(-1.0)
+    loss(torch.randn(4, 6), torch.randn(4, 6)).backward()
+    assert inner.theta.grad.abs() > 0

@@ -5,12 +5,12 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normkd_explore.divergence import Correlation, Differences, gram_distances, kl_B
 from normkd_explore.losses.base import DistillationLoss, LogitLoss, soften
-from normkd_explore.temperature import Constant, TemperaturePolicy, Unweighted
+from normkd_explore.temperature import Constant, TemperaturePolicy, Unweighted, tell_epoch
 
 
 class DIST(DistillationLoss):
@@ -53,6 +53,13 @@ class MultiLevelLoss(LogitLoss):
     def __init__(self, policies: Sequence[TemperaturePolicy], as_coded: bool) -> None:
         super().__init__()
         self.policies, self.as_coded = list(policies), as_coded
+        # A plain list hides parameters, and not every policy is a module: those that are, are entered here as well.
+        self.learned = nn.ModuleList(policy for policy in policies if isinstance(policy, nn.Module))
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell the policies."""
+        for policy in self.policies:
+            tell_epoch(policy, epoch, epochs)
 
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
         samples, classes = (_kept_share(n) if self.as_coded else 1.0 for n in z_s_BC.shape)

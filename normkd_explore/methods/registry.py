@@ -21,7 +21,7 @@ class Settings:
     """How one method is run on one pair: total = ce_weight * CE + warm-up(epoch) * kd_weight * loss."""
 
     loss: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the loss, numbers all, e.g. {"t_norm": 2.0}; `--set` changes those that are listed here."""
+    """Arguments of the loss, e.g. {"t_norm": 2.0}; those left out have the default of the loss. `--set` changes any."""
     ce_weight: float = 1.0
     """Weight of the cross-entropy on the student's raw logits."""
     kd_weight: float = 1.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from normkd_explore.methods import METHODS, get_method
+from normkd_explore.methods.options import format_argument
 from normkd_explore.training.presets import get_preset, list_presets
 from normkd_explore.training.run_folder import RunFolder
 from normkd_explore.training.sign_flip import EXACT_UP_TO, sign_flip_p
@@ -131,7 +132,7 @@ def format_presets(method: str) -> str:
     for name in list_presets():
         recipe = get_preset(name, method)
         s = recipe.settings
-        values = " ".join(f"{key}={value:g}" for key, value in s.loss.items()) or "-"
+        values = " ".join(f"{key}={format_argument(value)}" for key, value in s.loss.items()) or "-"
         warmup = str(s.warmup_epochs) if s.warmup_epochs else "-"
         solver = f"{recipe.epochs} ep, batch {recipe.batch_size}, lr {recipe.lr:g}"
         mark = "yes" if s.published else "no"

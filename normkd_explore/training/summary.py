@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from normkd_explore.methods import Settings
+from normkd_explore.methods.options import format_argument
 from normkd_explore.training.learner import Learner
 
 
@@ -39,5 +40,5 @@ def summarise(learner: Learner, test: dict[str, Any]) -> dict[str, Any]:
 
 def describe_settings(settings: Settings) -> str:
     """A method's settings in one line, e.g. "t_norm=2 CE x 0.1 KD x 0.9"."""
-    values = [f"{name}={value:g}" for name, value in settings.loss.items()]
+    values = [f"{name}={format_argument(value)}" for name, value in settings.loss.items()]
     return " ".join([*values, f"CE x {settings.ce_weight:g}", f"KD x {settings.kd_weight:g}"])

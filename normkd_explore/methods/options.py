@@ -1,0 +1,53 @@
+"""Arguments of a method's loss as a user types them: NAME=VALUE."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from normkd_explore.methods.registry import Method
+
+
+def arguments_of(method: Method) -> dict[str, Any]:
+    """The arguments that `--set` can change, with their defaults: numbers, switches, words and lists of numbers.
+
+    One without a default of its own has the method's setting.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(method.build).parameters.items()}
+    known = {
+        name: method.cifar100.loss.get(name) if value is inspect.Parameter.empty else value
+        for name, value in defaults.items()
+    }
+    return {name: value for name, value in known.items() if isinstance(value, (bool, int, float, str, tuple))}
+
+
+def read_argument(method: Method, text: str) -> tuple[str, Any]:
+    """Name and value of "NAME=VALUE", the value of the kind that the argument's default has.
+
+    Raises:
+        ValueError: no such argument, or another kind of value.
+    """
+    known = arguments_of(method)
+    name, equals, value = text.partition("=")
+    if name not in known or not equals:
+        wanted = f"NAME=VALUE with NAME one of {', '.join(known)}" if known else "no --set: it has no arguments"
+        raise ValueError(f"--set: found {text!r}, wanted for {method.name} {wanted}.")
+    default = known[name]
+    try:
+        if isinstance(default, bool):
+            return name, {"true": True, "false": False}[value.lower()]
+        if isinstance(default, str):
+            return name, value
+        if isinstance(default, tuple):
+            return name, [float(part) for part in value.split(",")]
+        return name, float(value)
+    except (KeyError, ValueError) as error:
+        kinds = {bool: "true or false", tuple: "numbers with commas between them"}
+        raise ValueError(f"--set {name}: found {value!r}, wanted {kinds.get(type(default), 'a number')}.") from error
+
+
+def format_argument(value: Any) -> str:
+    """A value as `read_argument` takes it."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(format_argument, value))
+    return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else f"{value:g}"
