@@ -122,11 +122,10 @@ def test_ctkd_is_kd_at_the_temperature_it_has_reached():
 @few
 @given(seeds, st.floats(0.05, 1))
 def test_dist_asks_for_correlation_alone(seed, share):
-    """A prediction mixed with the uniform one correlates fully with it; the published eps is felt in the 6th digit."""
+    """A prediction mixed with the uniform one correlates fully with it, where the published eps is left out."""
     _, t, _ = random_inputs(seed=seed)
     mixed = (share * t.softmax(1) + (1 - share) / 12).log()
     np.testing.assert_allclose(Correlation(1, 1, eps=0)(mixed, t).numpy(), 0, atol=1e-9)
-    assert Correlation(1, 1)(mixed, t).max() < 1e-3
     assert KL()(0.5 * mixed, t).min() > 1e-5
 
 
@@ -286,7 +285,10 @@ def test_rld_has_nothing_to_rank_below_the_teachers_lowest_class(dtype):
     assert slope[0].abs().max() > 0 and (slope[1:] == 0).all()
 
 
-@pytest.mark.parametrize("loss", [L.RLD(), L.NKD(), L.NormRLD()], ids=repr)
+CLASSICS = [L.KD(), L.NormKD(), L.DKD(), L.NormDKD(), L.LSKD()]
+
+
+@pytest.mark.parametrize("loss", [*ALL, *CLASSICS], ids=repr)
 def test_a_teacher_wrong_on_every_sample_is_survived(loss):
     s, t, _ = random_inputs(dtype=torch.float32)
     y = (t.argmax(dim=1) + 1) % 12

@@ -102,11 +102,33 @@ def test_settings_published_for_a_single_pair_are_marked_for_that_pair_alone():
 def test_what_nobody_published_is_marked():
     for method in ("atlc", "dist", "mlkd", "wttm", "bild", "normrld", "normmlkd", "normdist", "normbild"):
         assert not cifar(method, "resnet32x4-resnet8x4").published
-    for method in ("atlc", "dtkd", "ctkd", "dist", "mlkd", "ttm", "bild"):
+    for method in ("atlc", "dtkd", "dist", "mlkd", "ttm", "bild"):
         s = settings_for(method, "imagenet", "resnet34", "resnet18")
         assert not s.published and "none are known for ImageNet" in s.source
+    s = settings_for("ctkd", "imagenet", "resnet34", "resnet18")
+    assert not s.published and s.loss["ramp"] == 5.0 and (s.ce_weight, s.kd_weight) == (1.0, 1.0)
     s = settings_for("nkd", "imagenet", "resnet34", "resnet18")
     assert s.published and s.loss == {"gamma": 1.5, "temperature": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "loss", "weights"),
+    [
+        ("wttm", {"exponent": 0.2}, (1.0, 4.0)),
+        ("ttm", {"exponent": 0.1}, (1.0, 45.0)),
+        ("atlc", {"factor": (1 + 3**0.5) / 2}, (0.1, 9.0)),
+        ("nkd", {"gamma": 3.5, "temperature": 3.0}, (1.0, 1.0)),
+        ("normdist", {"beta": 1.0, "gamma": 1.0, "t_norm": 2.0}, (1.0, 1.0)),
+    ],
+)
+def test_default_values_of_a_cifar_pair(method, loss, weights):
+    s = cifar(method, "resnet32x4-resnet8x4")
+    assert s.loss == pytest.approx(loss) and (s.ce_weight, s.kd_weight) == weights
+
+
+@pytest.mark.parametrize("name", ["NormKD", "NormDKD", "NormRLD", "NormMLKD", "NormDIST", "NormBiLD"])
+def test_the_norm_forms_have_the_factor_two(name):
+    assert inspect.signature(getattr(losses, name)).parameters["t_norm"].default == 2.0
 
 
 def test_names_are_taken_once():

@@ -19,7 +19,7 @@ _FIELD = "one weight for all pairs in RepDistiller and mdistiller"
 _MDISTILLER = "mdistiller configuration (megvii-research/mdistiller)"
 _BATCH_256 = "mdistiller's weight for this pair, there with batch 256 and learning rate 0.1"
 _OFD = "the weight of the authors (clovaai/overhaul-distillation) and of mdistiller, {}"
-_SDD = "the authors' loss (shicaiwei123/SDD-CVPR2024); their weights are not known here, so those of {}"
+_SDD = "the authors' loss (shicaiwei123/SDD-CVPR2024); of their files with weights few were read, so those of {}"
 
 
 def _whole(name: str, value: float, low: int, high: int | None = None) -> int:

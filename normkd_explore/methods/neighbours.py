@@ -66,6 +66,12 @@ register(
         "CTKD, Li et al. 2023 (arXiv 2211.16231)",
         losses.CTKD,
         _guess({"start": 1.0, "end": 20.0, "ramp": 10.0}, 0.1, 0.9, f"{_CTKD}, which shows one pair"),
+        _guess(
+            {"start": 1.0, "end": 20.0, "ramp": 5.0},
+            1.0,
+            1.0,
+            "the authors' ImageNet script (zhengli97/CTKD), there with batch 256 and 120 epochs",
+        ),
         pairs={("resnet56", "resnet20"): {"published": True, "source": _CTKD}},
     )
 )
