@@ -36,7 +36,7 @@ DataSeed = Annotated[
 ]
 Deterministic = Annotated[
     bool,
-    typer.Option("--deterministic", help="On a GPU: the same bits in every run, slower. On a CPU they always are."),
+    typer.Option("--deterministic", help="On a GPU: the same bits in every run. On a CPU they always are."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; default runs/DATASET/TEACHER-STUDENT/METHOD-seedN.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in that folder exactly where it stopped.")]
