@@ -35,7 +35,7 @@ from benchmarks.host_waits import waits_between
 from normkd_explore.data import ArraySplit, Dataset, make_batches
 from normkd_explore.models import create_model
 from normkd_explore.training import Learner, Run, Teacher, TeacherCache, fit, get_preset, make_fabric, new_student
-from normkd_explore.training.teacher_cache import CachedTeacher
+from normkd_explore.training.teacher.cache import CachedTeacher
 
 CPU_PAIRS = ("resnet20/resnet8", "resnet32x4/resnet8x4")
 GPU_PAIRS = (

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from tests.browser import Lab
+from tests.helpers.browser import Lab
 
 MOVES = 150
 CASES = [(classes, chart, pinned) for classes in (100, 1000) for chart in ("top", "all") for pinned in (None, 1)]

@@ -49,7 +49,7 @@ from normkd_explore.figures import certainty_figure, picture_sheet, results_figu
 from normkd_explore.losses import KD, NormKD
 from normkd_explore.models import load_checkpoint
 from normkd_explore.training import Where, compare, get_preset, lesson, load_example_student, load_teacher, open_dataset
-from normkd_explore.training.report import format_report
+from normkd_explore.training.runs.report import format_report
 from normkd_explore.widgets import RaceView, explore
 
 # %% [markdown]

@@ -44,17 +44,17 @@ from pathlib import Path
 
 from normkd_explore.data import load_dataset, make_batches
 from normkd_explore.data.batches import plan_epoch
-from normkd_explore.data.drawn import draw_photos
+from normkd_explore.data.glyphs.drawn import draw_photos
 from normkd_explore.exercises import check
 from normkd_explore.figures import picture_sheet
 from normkd_explore.figures.estimate import gpus_figure, memory_figure, rates_figure
 from normkd_explore.methods import IMAGENET_PAIRS
 from normkd_explore.training import Where, get_preset, teacher_recipe, train
-from normkd_explore.training.advice import Speeds, Workload, duration
-from normkd_explore.training.estimate import estimate
-from normkd_explore.training.memory import cache_bytes, estimate_memory, gib
-from normkd_explore.training.report import table
-from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.planning.advice import Speeds, Workload, duration
+from normkd_explore.training.planning.estimate import estimate
+from normkd_explore.training.planning.memory import cache_bytes, estimate_memory, gib
+from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.report import table
 
 # %% [markdown]
 # ## The two published pairs

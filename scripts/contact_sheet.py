@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from normkd_explore.data.glyph_alphabet import CHARACTERS, READABLE_NAMES, face_path
-from normkd_explore.data.glyph_render import FACES, IMAGE_SIZE, LEVELS, render_glyph
+from normkd_explore.data.glyphs.alphabet import CHARACTERS, READABLE_NAMES, face_path
+from normkd_explore.data.glyphs.render import FACES, IMAGE_SIZE, LEVELS, render_glyph
 
 PAPER, INK, QUIET = (250, 249, 246), (34, 34, 38), (120, 120, 128)
 COLUMNS, GAP, LABEL_HEIGHT, MARGIN, TITLE_HEIGHT = 10, 14, 22, 28, 64

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser import Lab  # noqa: E402  (the tests' own way of starting JupyterLab)
+from tests.helpers.browser import Lab  # noqa: E402  (the tests' own way of starting JupyterLab)
 
 NAME = "02_normkd_training.ipynb"
 SECONDS = 400

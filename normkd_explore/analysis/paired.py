@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normkd_explore.training.sign_flip import DRAWS, EXACT_UP_TO, sign_flip_p
+from normkd_explore.analysis.sign_flip import DRAWS, EXACT_UP_TO, sign_flip_p
 
 
 @dataclass(frozen=True)

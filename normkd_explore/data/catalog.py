@@ -14,7 +14,7 @@ from normkd_explore.data.holdout import check_protocol
 # name -> module of the loader, its function, its fixed arguments. A module is imported when it is used: those that
 # read files need torchvision, which takes seconds to import.
 LOADERS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "glyphs": ("glyphs", "load_glyphs", {}),
+    "glyphs": ("glyphs.dataset", "load_glyphs", {}),
     "cifar100": ("cifar", "load_cifar", {"name": "cifar100"}),
     "cifar10": ("cifar", "load_cifar", {"name": "cifar10"}),
     "imagefolder": ("folder", "load_folder", {}),
@@ -39,7 +39,7 @@ def load_dataset(
         protocol: "holdout" keeps validation images for choosing and the test split for the end; "paper" has no
             validation images and tests after each epoch, as published tables do.
         image_size: pixels, for folders; None chooses by the images.
-        options: further arguments of the loader: see ``load_glyphs`` in glyphs.py,
+        options: further arguments of the loader: see ``load_glyphs`` in glyphs/dataset.py,
             ``load_cifar`` in cifar.py, ``load_folder`` in folder.py.
 
     Raises:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD, ArraySplit, Dataset, FileSplit
-from normkd_explore.data.decode import SMALL, decode_listing, fits_in_memory, small_image_size
 from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, balanced_holdout
-from normkd_explore.data.image_files import Listing, list_class_folders, some_of
+from normkd_explore.data.images.decode import SMALL, decode_listing, fits_in_memory, small_image_size
+from normkd_explore.data.images.files import Listing, list_class_folders, some_of
 from normkd_explore.data.views import Views
 
 STREAMED_SIZE = 224

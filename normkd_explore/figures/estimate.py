@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from normkd_explore.figures.style import COLOURS, INK, new_figure, rounded
-from normkd_explore.training.advice import Rate, Speeds
-from normkd_explore.training.memory import Memory
+from normkd_explore.training.planning.advice import Rate, Speeds
+from normkd_explore.training.planning.memory import Memory
 
 GIB = 2**30
 OVERLAY = {"fillmode": "overlay", "fgcolor": "white", "fgopacity": 0.6}

@@ -38,6 +38,6 @@ def picture_sheet(images: ArrayLike | Tensor, names: Sequence[str], columns: int
 
 def _label_font() -> str:
     # Pillow's own default font has no Greek letters.
-    from normkd_explore.data.glyph_alphabet import face_path
+    from normkd_explore.data.glyphs.alphabet import face_path
 
     return str(face_path("DejaVuSans"))

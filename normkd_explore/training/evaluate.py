@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normkd_explore.data import Batch
-from normkd_explore.training import processes
+from normkd_explore.training.machine import processes
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ import torch
 
 from normkd_explore.data import Dataset
 from normkd_explore.data.batches import Schedule
-from normkd_explore.training.recipe import Recipe
-from normkd_explore.training.teacher import new_student
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.teacher.sources import new_student
 
 ONE_VALUE = "Expected more than 1 value per channel"  # how torch's batch norm begins
 

@@ -12,12 +12,12 @@ from normkd_explore.data import Batch
 from normkd_explore.data.batches import mixed_seed
 from normkd_explore.feature_losses.couple import Couple, Observation
 from normkd_explore.models import Features
-from normkd_explore.training import processes
-from normkd_explore.training.compiling import CompiledInTraining
 from normkd_explore.training.last_step import explained
+from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.compiling import CompiledInTraining
 from normkd_explore.training.objective import Loss, Objective
-from normkd_explore.training.recipe import Recipe
-from normkd_explore.training.schedule import learning_rate
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.recipes.schedule import learning_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from normkd_explore.data import Batch, Batches
 from normkd_explore.models import Features
-from normkd_explore.training import processes
-from normkd_explore.training.checkpoint import save_checkpoint
 from normkd_explore.training.evaluate import evaluate
-from normkd_explore.training.interrupt import Interrupted, StopRequest
-from normkd_explore.training.learner import Learner, NonFiniteError
-from normkd_explore.training.resume import last_good, restore
-from normkd_explore.training.run_folder import RunFolder
-from normkd_explore.training.teacher import Teacher
+from normkd_explore.training.learner import NonFiniteError
+from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.interrupt import Interrupted, StopRequest
+from normkd_explore.training.run import Moment, Run, Watcher
+from normkd_explore.training.runs.checkpoint import save_checkpoint
+from normkd_explore.training.runs.resume import last_good, restore
+from normkd_explore.training.teacher.frozen import Teacher
 
 CHECKPOINT_SECONDS = 600  # besides the end of every epoch: the most that a power cut may cost
 GO, SAVE, STOP = 0, 1, 2  # what the processes of a run may do after a step; they agree on the largest
-
-
-@dataclass
-class Run:
-    """A learner and the folder where it is kept (None: in memory only, or kept by another process)."""
-
-    name: str
-    learner: Learner
-    folder: RunFolder | None = None
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where training is: `step` of `steps` are done in `epoch` (from 0) of `epochs`, the last with `images` in all."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    images: int
-
-
-Watcher = Callable[[Moment, list[Run]], None]
 
 
 def fit(

@@ -10,9 +10,9 @@ import torch
 from normkd_explore.data import Dataset, load_dataset, make_batches
 from normkd_explore.models import load_checkpoint
 from normkd_explore.training.evaluate import evaluate
-from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.session import make_fabric, open_dataset
-from normkd_explore.training.teacher import weights_file
+from normkd_explore.training.teacher.sources import weights_file
 
 
 def measure(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from normkd_explore.training.loop import Moment, Run
+from normkd_explore.training.run import Moment, Run
 
 REFRESH_SECONDS = 0.5
 

@@ -13,21 +13,23 @@ from normkd_explore.data import Batches, Dataset, FileSplit, load_dataset, make_
 from normkd_explore.feature_losses.couple import introduce
 from normkd_explore.methods import get_method
 from normkd_explore.models import save_weights
-from normkd_explore.training import processes
-from normkd_explore.training.compiling import require_compiler
-from normkd_explore.training.determinism import deterministic_algorithms
 from normkd_explore.training.evaluate import evaluate
-from normkd_explore.training.files import explained, write_json
-from normkd_explore.training.folders import finished, held, start
-from normkd_explore.training.inputs import Inputs, describe_inputs, read_inputs
 from normkd_explore.training.last_step import check_last_step
 from normkd_explore.training.learner import Learner, NonFiniteError
-from normkd_explore.training.loop import Run, Watcher, fit
+from normkd_explore.training.loop import fit
+from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.compiling import require_compiler
+from normkd_explore.training.machine.determinism import deterministic_algorithms
+from normkd_explore.training.machine.files import explained, write_json
 from normkd_explore.training.progress import ProgressBar
-from normkd_explore.training.recipe import Recipe
-from normkd_explore.training.run_folder import RunFolder
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.run import Run, Watcher
+from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.folders import finished, held, start
+from normkd_explore.training.runs.inputs import Inputs, describe_inputs, read_inputs
 from normkd_explore.training.summary import summarise
-from normkd_explore.training.teacher import Teacher, load_teacher, new_student
+from normkd_explore.training.teacher.frozen import Teacher
+from normkd_explore.training.teacher.sources import load_teacher, new_student
 from normkd_explore.training.where import HERE, Where, default_folder, teacher_folder
 
 if TYPE_CHECKING:

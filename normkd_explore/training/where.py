@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from normkd_explore.training.recipe import Recipe
-from normkd_explore.training.teacher_cache import TeacherCache
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.teacher.cache import TeacherCache
 
 DEFAULT_ROOT = Path("runs")
 

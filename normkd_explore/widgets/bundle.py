@@ -1,9 +1,9 @@
-"""Joins the small JavaScript modules of this folder into the one module that a widget may carry."""
+"""Joins the small JavaScript modules of browser/ into the one module that a widget may carry."""
 
 import re
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "browser"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 
 

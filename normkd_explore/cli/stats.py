@@ -1,0 +1,125 @@
+"""`normkd stats`: look at the logits of a file, a finished run or a preset's teacher before training with them.
+
+Heavy imports wait inside the functions, so that `normkd --help` answers at once.
+
+Legend: N samples, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from normkd_explore.data import Dataset
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(help="Files of logits (.npy .npz .safetensors .pt .csv), run folders, or presets (their teacher)."),
+]
+Labels = Annotated[Path | None, typer.Option(help="File of the true classes, for files of logits without labels.")]
+Temperature = Annotated[float, typer.Option(help="KD's temperature.")]
+TNorm = Annotated[float, typer.Option(help="NormKD's T_norm.")]
+Split = Annotated[str, typer.Option(help="train, val or test, for runs and presets.")]
+Samples = Annotated[int, typer.Option(help="How many images, evenly over the split, for runs and presets.", min=1)]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set, for runs and presets.")]
+Weights = Annotated[Path | None, typer.Option(help="The teacher's checkpoint file or run folder, for presets.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N, for runs and presets; models run in float64.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, by source.")]
+
+
+def stats(
+    sources: Sources,
+    labels: Labels = None,
+    temperature: Temperature = 4.0,
+    t_norm: TNorm = 2.0,
+    split: Split = "test",
+    samples: Samples = 1000,
+    data_root: DataRoot = None,
+    teacher_weights: Weights = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Describe logits: their spread, which temperatures suit them, and what would go wrong."""
+    from normkd_explore.analysis.examine import examine, format_examination
+
+    def found(source: str) -> dict[str, Any]:  # a function, so that one source's logits are gone before the next's come
+        logits_NC, labels_N = _logits(source, labels, split, samples, data_root, teacher_weights, device)
+        try:
+            return examine(logits_NC, labels_N, temperature, t_norm)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: {error}") from error
+
+    results = {source: found(source) for source in sources}
+    if json_:
+        typer.echo(json.dumps(results, indent=2))
+    else:
+        typer.echo("\n\n".join(format_examination(name, result) for name, result in results.items()))
+
+
+def _logits(
+    source: str,
+    labels: Path | None,
+    split: str,
+    samples: int,
+    data_root: Path | None,
+    weights: Path | None,
+    device: str,
+) -> tuple[Tensor, Tensor | None]:
+    from normkd_explore.analysis.logit_files import SUFFIXES, load_logits
+
+    path = Path(source)
+    if path.is_file() or path.suffix in SUFFIXES:
+        return load_logits(path, labels, as_stored=True)
+    if labels is not None:
+        raise ValueError(f"--labels: goes with a file of logits, and {source} is none. Its data set has the labels.")
+    model, dataset = _run(path, data_root) if path.is_dir() else _preset(source, data_root, weights)
+    return _model_logits(model, dataset, split, samples, device)
+
+
+def _run(folder: Path, data_root: Path | None) -> tuple[nn.Module, Dataset]:
+    from normkd_explore.models import load_checkpoint
+    from normkd_explore.training import RunFolder, open_dataset
+    from normkd_explore.training.teacher.sources import weights_file
+
+    recipe = RunFolder(folder).recipe()
+    dataset = open_dataset(recipe, data_root)
+    return load_checkpoint(recipe.student, weights_file(folder), num_classes=dataset.num_classes), dataset
+
+
+def _preset(name: str, data_root: Path | None, weights: Path | None) -> tuple[nn.Module, Dataset]:
+    from normkd_explore.training import Where, get_preset, load_teacher, open_dataset, teacher_recipe
+    from normkd_explore.training.where import teacher_folder
+
+    if "/" not in name:
+        raise ValueError(
+            f"{name}: found no such file or folder, wanted a file of logits, a run folder, or a preset such as "
+            "glyphs/resnet20-resnet8 (`normkd presets` lists them)."
+        )
+    recipe = get_preset(name)
+    dataset = open_dataset(recipe, data_root)
+    trained = teacher_folder(teacher_recipe(name), Where(data_root))
+    return load_teacher(recipe.teacher, dataset, weights, trained), dataset
+
+
+def _model_logits(model: nn.Module, dataset: Dataset, split: str, samples: int, device: str) -> tuple[Tensor, Tensor]:
+    import torch
+
+    from normkd_explore.analysis import model_logits, pictures, spread_index
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    part = dataset.split(split)
+    index_N = spread_index(samples, len(part))
+    try:
+        model = model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"device: found {device!r}, wanted auto, cpu, or cuda where PyTorch sees a GPU ({error})."
+        ) from error
+    return model_logits(model, dataset, pictures(part, index_N)), part.labels_N.cpu()[index_N]

@@ -1,0 +1,1 @@
+"""Glyphs-100: the data set that this package draws itself."""

@@ -1,0 +1,1 @@
+"""Images read from disk: files, decoders, the stream of batches."""

@@ -1,0 +1,1 @@
+"""The machine under a training: processes, compilers, signals, safe writing, free memory."""

@@ -1,0 +1,73 @@
+"""`normkd doctor`: what is installed, what is found, and what would run here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from normkd_explore.data import load_dataset
+from normkd_explore.training.machine.compiling import missing
+from normkd_explore.training.machine.environment import cpu_name, describe_environment
+from normkd_explore.training.recipes.presets import DEFAULT_PRESET
+
+LAB_PACKAGES = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "nbval", "jupytext")
+
+
+def diagnose(data_root: Path | None) -> str:
+    """A report of a few lines: versions, device, memory and disk, data sets found, and the command to try."""
+    environment = describe_environment()
+    packages = "  ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
+    lines = [
+        f"normkd_explore {environment['normkd_explore']}, Python {environment['python']}, {environment['system']}",
+        f"packages   {packages}",
+        f"notebooks  {_notebooks()}",
+        f"processor  {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        f"device     {_device()}",
+        f"compile    {_compile()}",
+        f"disk       {shutil.disk_usage('.').free / 2**30:,.0f} GiB free here",
+        *_datasets(data_root),
+        f"try        normkd train {DEFAULT_PRESET}",
+    ]
+    return "\n".join(lines)
+
+
+def _notebooks() -> str:
+    from importlib.util import find_spec
+
+    missing = [name for name in LAB_PACKAGES if find_spec(name) is None]
+    return f'missing {", ".join(missing)}: pip install -e ".[lab]"' if missing else "ready: make lab"
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
+        return f"cuda: {torch.cuda.device_count()} x {name}, {memory / 2**30:.0f} GiB; --device auto takes the first"
+    if torch.version.cuda is None:
+        return "cpu: this PyTorch was built without CUDA"
+    return f"cpu: PyTorch {torch.__version__} has CUDA {torch.version.cuda}, but no usable GPU or driver was found"
+
+
+def _compile() -> str:
+    lacks = missing("cuda" if torch.cuda.is_available() else "cpu")
+    return f"not possible: {lacks}" if lacks else "possible: normkd train --compile"
+
+
+def _datasets(root: Path | None) -> list[str]:
+    lines = ["data       glyphs: always there, drawn on first use"]
+    for name in ("cifar100", "cifar10", "imagefolder"):
+        if name == "imagefolder" and root is None:
+            continue
+        try:
+            # Looking must not start a download of some hundred megabytes.
+            found = (
+                load_dataset(name, root=root, download=False)
+                if name != "imagefolder"
+                else load_dataset(name, root=root)
+            )
+            lines.append(f"           {name}: {found.describe()}")
+        except (OSError, ValueError, RuntimeError) as error:
+            lines.append(f"           {name}: {str(error).splitlines()[0]}")
+    return lines

@@ -1,0 +1,1 @@
+"""A run on disk: folders, checkpoints, resume, reports. Readable without training anything."""

@@ -1,0 +1,117 @@
+"""The run folder: everything about one run, readable without this package.
+
+config.yaml        the recipe            environment.json   versions, hardware, command; one entry more a resume
+metrics.jsonl      one object an epoch   student.safetensors  weights after the last epoch
+checkpoints/       complete training states              summary.json   last and best epoch, seconds, images/s
+inputs.json        digests of the teacher and the data
+lock               only while a process trains into the folder
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from normkd_explore.training.machine.environment import describe_environment, record_environment
+from normkd_explore.training.machine.files import explained, remove_leftovers, write_text
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
+from normkd_explore.training.runs.inputs import Inputs, check_inputs, write_inputs
+
+
+class RunFolder:
+    """One folder a run. Opening it for a new run refuses to overwrite; opening it to resume checks the recipe."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.student = self.path / "student.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its last epoch and wrote its results."""
+        return (self.path / "summary.json").exists()
+
+    def start(self, recipe: Recipe, resume: bool, device: str | None = None, inputs: Inputs | None = None) -> None:
+        """Create the folder for `recipe`, or check that it holds the same recipe, teacher and data when resuming.
+
+        What a process that was killed while writing left there is removed, so the caller holds the folder's lock.
+        """
+        config = self.path / "config.yaml"
+        if config.exists() and not resume:
+            state = "a finished run" if self.finished else "an unfinished run"
+            raise FileExistsError(
+                f"{self.path} holds {state}: continue it with --resume, or choose another folder with --out."
+            )
+        if resume and config.exists():
+            self.check_same(recipe, inputs)
+        elif resume and list_checkpoints(self.checkpoints):
+            raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path)
+            remove_incomplete(self.checkpoints)
+        if inputs and not config.exists():
+            write_inputs(self.path, inputs)
+        if not config.exists():
+            write_text(config, recipe.to_yaml())
+        changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
+        if changed:
+            print(f"{self.path}: {changed}", file=sys.stderr, flush=True)
+
+    def digest(self) -> str:
+        """A short digest of config.yaml that ties the checkpoints to it; "" before the folder was started."""
+        config = self.path / "config.yaml"
+        if not config.exists():
+            return ""
+        # Where compiling became impossible, the way on is to write `compile: false`: checkpoints fit both.
+        lines = [line for line in config.read_bytes().splitlines(True) if not line.startswith(b"compile:")]
+        return hashlib.sha256(b"".join(lines)).hexdigest()[:12]
+
+    def check_same(self, recipe: Recipe, inputs: Inputs | None = None) -> None:
+        """ValueError, naming what differs, unless this folder was started with `recipe` and `inputs`."""
+        before = self.recipe()
+        changed = [name for name in vars(recipe) if getattr(before, name) != getattr(recipe, name)]
+        if changed:
+            details = "; ".join(f"{n}: {getattr(before, n)!r} before, {getattr(recipe, n)!r} now" for n in changed)
+            raise ValueError(
+                f"{self.path} was started with another recipe ({details}). Resume with the same options, "
+                "or start a new run with --out."
+            )
+        if inputs:
+            check_inputs(self.path, inputs)
+
+    def recipe(self) -> Recipe:
+        """The recipe that this folder was started with."""
+        path = self.path / "config.yaml"
+        if not path.exists():
+            raise FileNotFoundError(f"{self.path} is no run folder: it has no config.yaml.")
+        return Recipe.from_yaml(path.read_text(encoding="utf-8"))
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write metrics.jsonl: one line an epoch. Rewritten whole, so that a resumed run never repeats an epoch.
+
+        It follows the checkpoint of that epoch, and a resumed run rewrites it: it never tells of an epoch that is lost.
+        """
+        path = self.path / "metrics.jsonl"
+        if not history:
+            path.unlink(missing_ok=True)
+            return
+        write_text(path, "".join(json.dumps(record) + "\n" for record in history))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def summary(self) -> dict[str, Any]:
+        """summary.json; a FileNotFoundError says how to finish an unfinished run."""
+        path = self.path / "summary.json"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{self.path} has no summary.json: the run is not finished. Continue it with --resume."
+            )
+        return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,42 @@
+"""The run folders of one training, taken together: held against others, started, and those that are finished."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from normkd_explore.training.machine import processes
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.inputs import Inputs
+from normkd_explore.training.runs.lock import locked
+
+
+@contextmanager
+def held(folders: list[RunFolder]) -> Iterator[None]:
+    """The first process locks the folders, so that no other training writes there (see `lock`)."""
+    with ExitStack() as stack:
+        processes.share(lambda: [stack.enter_context(locked(folder.path)) for folder in folders])
+        yield
+
+
+def start(recipes: list[Recipe], folders: list[RunFolder], resume: bool, inputs: list[Inputs], device: str) -> None:
+    """`RunFolder.start` for each."""
+    for recipe, folder, own in zip(recipes, folders, inputs, strict=True):
+        folder.start(recipe, resume, device, own)
+
+
+def finished(recipes: list[Recipe], folders: list[RunFolder], inputs: list[Inputs]) -> list[dict[str, Any] | None]:
+    """The summary of each folder that holds a finished run of its recipe, teacher and data; None for the others.
+
+    ValueError, naming what differs, where a finished run had another recipe, teacher or data.
+    """
+    for recipe, folder, own in zip(recipes, folders, inputs, strict=True):
+        if folder.finished:
+            folder.check_same(recipe, own)
+    kept = [str(folder.path) for folder in folders if folder.finished]
+    if 0 < len(kept) < len(folders):
+        print(f"finished before and left as they are: {', '.join(kept)}", file=sys.stderr, flush=True)
+    return [folder.summary() if folder.finished else None for folder in folders]

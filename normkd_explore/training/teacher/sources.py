@@ -1,0 +1,79 @@
+"""Where networks come from: the teacher's weights by name, file or run folder, and a student's first weights."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from normkd_explore.data import Dataset
+from normkd_explore.models import create_model, load_checkpoint, pretrained_imagenet
+from normkd_explore.models.pretrained import WITH_WEIGHTS
+from normkd_explore.training.recipes.recipe import Recipe
+
+SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
+"""Teachers inside the package, by data set and model; MODEL_CARD.md beside them says how they were made."""
+EXAMPLES = {("glyphs", "resnet8"): "glyphs_resnet8_ce.safetensors"}
+"""Students after a short training with cross-entropy: something to look at before one has trained."""
+IMAGENET_CLASSES = 1000
+
+
+def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> nn.Module:
+    """The teacher `name` with weights for `dataset`.
+
+    `weights` is a checkpoint file or a run folder; without it the shipped teacher (glyphs), torchvision's weights
+    (ImageNet with its 1,000 classes) or the run folder `trained` that `normkd teacher` left are taken, in this order.
+    FileNotFoundError says how to get one.
+    """
+    if weights is not None:
+        return load_checkpoint(name, weights_file(Path(weights)), num_classes=dataset.num_classes)
+    shipped = SHIPPED.get((dataset.name, name))
+    if shipped:
+        return load_checkpoint(name, _asset(shipped), num_classes=dataset.num_classes)
+    pretrained = dataset.name == "imagenet" and name in WITH_WEIGHTS
+    if pretrained and dataset.num_classes == IMAGENET_CLASSES:
+        return pretrained_imagenet(name)
+    if trained is not None and (trained / "student.safetensors").exists():
+        return load_checkpoint(name, trained / "student.safetensors", num_classes=dataset.num_classes)
+    note = f"; torchvision's are for {IMAGENET_CLASSES:,} classes, this folder has {dataset.num_classes}"
+    raise FileNotFoundError(
+        f"teacher: found no weights of {name} for {dataset.name} (looked in {trained}{note * pretrained}). Train one "
+        "with `normkd teacher PRESET`, or give a checkpoint with --teacher-weights FILE (RepDistiller and mdistiller "
+        "files are read as they are)."
+    )
+
+
+def load_example_student(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """A student of the recipe's kind to look at before training: half-trained for glyphs, else with fresh weights."""
+    shipped = EXAMPLES.get((dataset.name, recipe.student))
+    if shipped:
+        return load_checkpoint(recipe.student, _asset(shipped), num_classes=dataset.num_classes)
+    return new_student(recipe.student, dataset.num_classes, recipe.seed)
+
+
+def _asset(name: str) -> Path:
+    return Path(str(files("normkd_explore") / "assets" / name))
+
+
+def weights_file(path: Path) -> Path:
+    """The weights inside a run folder, or the file itself."""
+    if path.is_dir():
+        inside = path / "student.safetensors"
+        if not inside.exists():
+            raise FileNotFoundError(
+                f"{path} has no student.safetensors: the run did not finish. Continue it with --resume, "
+                "or name another run."
+            )
+        return inside
+    if not path.exists():
+        raise FileNotFoundError(f"weights: {path} does not exist; wanted a checkpoint file or a run folder.")
+    return path
+
+
+def new_student(name: str, num_classes: int, seed: int) -> nn.Module:
+    """A student with fresh weights that depend on `seed` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_model(name, num_classes=num_classes)
