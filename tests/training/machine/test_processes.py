@@ -270,7 +270,7 @@ def fail_clearly(folder: Path, watch, resume: bool) -> None:
 def torchrun(scene: str, folder: Path, *before: str) -> list[str]:
     """The command that runs a scene in two processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *before]
-    return [*launcher, "-m", "tests.test_training_processes", scene, str(folder)]
+    return [*launcher, "-m", "tests.training.machine.test_processes", scene, str(folder)]
 
 
 def environment() -> dict[str, str]:
