@@ -426,7 +426,11 @@ def test_doctor_says_whether_compiling_is_possible(monkeypatch, lacks, said):
 @pytest.mark.parametrize("command", ["train", "teacher", "compare", "estimate"])
 def test_every_command_that_trains_takes_the_option(command, monkeypatch):
     asked = []
-    monkeypatch.setattr(import_module("normkd_explore.cli.main"), "_adjust", lambda recipe, *changes: asked.append(changes[-1]) or exit_with(3))
+    monkeypatch.setattr(
+        import_module("normkd_explore.cli.main"),
+        "_adjust",
+        lambda recipe, *changes: asked.append(changes[-1]) or exit_with(3),
+    )
     for words, wanted in (([], False), (["--compile"], True)):
         monkeypatch.setattr("sys.argv", ["normkd", command, *words])
         with pytest.raises(SystemExit):

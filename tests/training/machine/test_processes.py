@@ -1,7 +1,7 @@
 """Two processes on the CPU (gloo) under torchrun: the numbers of one process, and what happens when one of them ends.
 
-`torchrun -m tests.test_training_processes SCENE FOLDER` runs one of the scenes below in every process; the tests start
-it, then look at what it left in FOLDER.
+`torchrun -m tests.training.machine.test_processes SCENE FOLDER` runs one of the scenes below in every process; the
+tests start it, then look at what it left in FOLDER.
 """
 
 from __future__ import annotations
