@@ -1,4 +1,4 @@
-"""CIFAR-100 and CIFAR-10, in the layout that torchvision downloads and reads.
+"""CIFAR-100 and CIFAR-10: as torchvision downloads and reads them, or as folders of classes.
 
 Letters: N images, C colour channels, H = W = 32.
 """
@@ -19,6 +19,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import calculate_md5, check_integrity, download_url
 
 from normkd_explore.data.cache import cache_folder
+from normkd_explore.data.cifar_folder import is_class_folders, read_class_folders
 from normkd_explore.data.dataset import ArraySplit, Dataset
 from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, balanced_holdout
 from normkd_explore.data.safe_pickle import UnsafePickleError, read_pickle
@@ -68,8 +69,8 @@ def load_cifar(
     """Load "cifar100" or "cifar10".
 
     Args:
-        root: folder that holds ``cifar-100-python`` / ``cifar-10-batches-py`` or their archive (None: the folder
-            ``datasets`` in the cache folder).
+        root: folder that holds ``cifar-100-python`` / ``cifar-10-batches-py`` or their archive, or
+            ``train/CLASS/*.png`` and ``test/CLASS/*.png`` (None: the folder ``datasets`` in the cache folder).
         protocol: "holdout" keeps 5,000 training images as ``val``, as many of each class; "paper" trains on all.
         download: fetch the archive when it is not there.
         check_md5: compare every file with the published MD5 sum.
@@ -83,18 +84,29 @@ def load_cifar(
     root = cache_folder() / "datasets" if root is None else Path(root).expanduser()
     if root.name == layout.published.base_folder:
         root = root.parent
-    provide_files(layout, root, download, check_md5)
-    folder = root / layout.published.base_folder
-    class_names = read_class_names(layout, folder, check_md5)
-    train, test = (
-        read_split(layout, folder, files, len(class_names), check_md5)
-        for files in (layout.published.train_list, layout.published.test_list)
-    )
+    if is_class_folders(root):
+        splits, class_names, notes = read_class_folders(name, root)
+    else:
+        splits, class_names, notes = _read_archive(layout, root, download, check_md5)
+    train, test = splits["train"], splits["test"]
     val = None
     if protocol == "holdout":
         kept, held_out = balanced_holdout(train.labels_N, HOLDOUT_FRACTION, HOLDOUT_CAP)
         train, val = (ArraySplit(train.images_NHWC[i], train.labels_N[i]) for i in (kept, held_out))
-    return Dataset(name, train, val, test, class_names, layout.mean, layout.std, Views(pad, flip))
+    return Dataset(name, train, val, test, class_names, layout.mean, layout.std, Views(pad, flip), notes)
+
+
+def _read_archive(
+    layout: Layout, root: Path, download: bool, check_md5: bool
+) -> tuple[dict[str, ArraySplit], tuple[str, ...], tuple[str, ...]]:
+    """Both splits, the class names, and what was found, from torchvision's files."""
+    provide_files(layout, root, download, check_md5)
+    folder = root / layout.published.base_folder
+    class_names = read_class_names(layout, folder, check_md5)
+    parts = {"train": layout.published.train_list, "test": layout.published.test_list}
+    splits = {split: read_split(layout, folder, files, len(class_names), check_md5) for split, files in parts.items()}
+    checked = "their MD5 sums are the published ones" if check_md5 else "their MD5 sums were not compared"
+    return splits, class_names, (f"torchvision's files in {folder.name}, {checked}",)
 
 
 def provide_files(layout: Layout, root: Path, download: bool, check_md5: bool) -> None:
@@ -121,7 +133,8 @@ def provide_files(layout: Layout, root: Path, download: bool, check_md5: bool) -
         raise FileNotFoundError(
             f"{layout.name}: no {', '.join(missing)} in {folder}; the archive {archive} {state}, {reason}. "
             f"Put the folder {published.base_folder} or the file {published.filename} (from {published.url}) into "
-            f"{root}, or name the folder that holds it with root (--data-root on the command line)"
+            f"{root}, or name with root (--data-root on the command line) the folder that holds it, or one with "
+            "train/CLASS/*.png and test/CLASS/*.png"
         )
     extract(archive, folder, missing)
 

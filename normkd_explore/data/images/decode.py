@@ -33,11 +33,12 @@ def small_image_size(listings: list[Listing]) -> int | None:
     shorter = []
     for listing in listings:
         step = max(1, len(listing) * len(listings) // INSPECTED)
-        shorter += [min(_size_of(listing, position)) for position in range(0, len(listing), step)]
+        shorter += [min(size_of(listing, position)) for position in range(0, len(listing), step)]
     return median_low(shorter) if max(shorter) <= SMALL else None
 
 
-def _size_of(listing: Listing, position: int) -> tuple[int, int]:
+def size_of(listing: Listing, position: int) -> tuple[int, int]:
+    """Width and height of one image, from its header where that can be read."""
     path = listing.path(position)
     try:
         with Image.open(path) as image:  # reads the header only
