@@ -7,8 +7,9 @@ NOTEBOOK ?= notebooks/02_normkd_training.ipynb
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-# Shell commands of the notebooks (`!normkd presets`) must find the environment too.
-RUN    := env -u PYTHONDONTWRITEBYTECODE PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)"
+# Shell commands of the notebooks (`!normkd presets`) must find the environment too, and kernels must know how long
+# torch's waiting threads may spin before they load it: the module sets that and then runs Python on what follows.
+RUN    := env -u PYTHONDONTWRITEBYTECODE PATH="$$PWD/$(VENV)/bin:$$PATH" "$(PYTHON)" -m normkd_explore.spinning
 
 .PHONY: help setup lab test notebooks site lint clean
 

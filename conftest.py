@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import normkd_explore  # noqa: F401  before torch, here and in kernels: it says how long waiting threads spin
+
 ROOT = Path(__file__).parent
 
 

@@ -129,7 +129,7 @@ def test_lab_opens_the_notebook_on_this_machine_only(checkout: Path) -> None:
     result = run("make", "lab", cwd=checkout, DISPLAY="", WAYLAND_DISPLAY="")
     assert result.returncode == 0, result.stderr
     arguments = result.stdout.splitlines()
-    assert arguments[:2] == ["-m", "jupyterlab"]
+    assert arguments[:4] == ["-m", "normkd_explore.spinning", "-m", "jupyterlab"]
     assert "--LabApp.default_url=/lab/tree/notebooks/02_normkd_training.ipynb" in arguments
     assert "--ip=127.0.0.1" in arguments
     assert ("--allow-root" in arguments) == (os.geteuid() == 0)
@@ -139,7 +139,9 @@ def test_lab_opens_the_notebook_on_this_machine_only(checkout: Path) -> None:
 
 def test_make_test_runs_tests_and_notebooks_and_passes_failure_on(checkout: Path) -> None:
     result = run("make", "test", "PYTEST_ARGS=-x -k losses", cwd=checkout)
-    assert result.stdout.split() == ["-m", "pytest", "--nbval", "tests", "notebooks", "-x", "-k", "losses"]
+    arguments = result.stdout.split()
+    assert arguments[:2] == ["-m", "normkd_explore.spinning"]
+    assert arguments[2:] == ["-m", "pytest", "--nbval", "tests", "notebooks", "-x", "-k", "losses"]
     assert result.returncode == 0
     assert run("make", "test", cwd=checkout, STAND_IN_STATUS="1").returncode != 0
 
