@@ -25,15 +25,8 @@ from normkd_explore.data.resident import ResidentBatches
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.free_memory import available_bytes
 from normkd_explore.training.teacher.frozen import CPU_ROWS, Teacher
-from normkd_explore.training.teacher.logit_table import (
-    CacheError,
-    LogitTable,
-    create_folder,
-    gigabytes,
-    new_table,
-    open_folder,
-    table_bytes,
-)
+from normkd_explore.training.teacher.logit_table import CacheError, LogitTable, gigabytes, new_table, table_bytes
+from normkd_explore.training.teacher.table_folder import create_folder, open_folder
 
 AHEAD = {"cpu": 512, "cuda": 8192}  # images whose missing logits are computed together: full blocks, short waits
 GPU_ROWS = 512
@@ -112,17 +105,27 @@ class TeacherCache:
             return  # its memory is taken already; a table of another run is dropped before the next is made
         if self.limit is not None and size > self.limit:
             raise CacheError(f"teacher cache: {gigabytes(size)} wanted, the limit is {gigabytes(self.limit)}.")
-        if self.place not in ("auto", "memory"):
-            return  # disk space is asked for where the folder is made
-        # Each process has a table of its own: on a CPU all of one machine take from one memory.
-        wanted = size * (processes.size_here() if teacher.fabric.device.type == "cpu" else 1)
+        wanted = self._memory(teacher.fabric.device, size)
         free, part = available_bytes(teacher.fabric.device) or 0, COMFORT if self.place == "auto" else 1
         if wanted > free // part:
             share = f" and a quarter of {gigabytes(free)} is allowed without asking" if part > 1 else ""
+            remedy = "A folder (--teacher-cache DIR) needs disk space instead."
+            if self._in_folder:
+                remedy = "A GPU holds the whole table, also one from a folder: take --teacher-cache off."
             raise CacheError(
-                f"teacher cache: {gigabytes(wanted)} of memory wanted, {gigabytes(free)} are free{share}. "
-                "A folder (--teacher-cache DIR) needs disk space instead."
+                f"teacher cache: {gigabytes(wanted)} of memory wanted, {gigabytes(free)} are free{share}. {remedy}"
             )
+
+    @property
+    def _in_folder(self) -> bool:
+        return self.place not in ("auto", "memory")
+
+    def _memory(self, device: torch.device, size: int) -> int:
+        """What a table of `size` bytes takes of the device's memory; a folder is mapped into that of a CPU."""
+        if device.type != "cpu":
+            return size
+        # Each process has a table of its own: all of one machine take from one memory.
+        return 0 if self._in_folder else size * processes.size_here()
 
     def _open(self, teacher: Teacher, dataset: Dataset, identity: dict[str, Any]) -> LogitTable:
         rows, classes = _shape(dataset)

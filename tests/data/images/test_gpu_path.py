@@ -23,6 +23,7 @@ from normkd_explore.data.images.gpu_jpeg import Decoder
 from normkd_explore.data.images.jpeg_batch import JpegBytes, pack, unpack
 from normkd_explore.training import evaluate
 from normkd_explore.training.teacher import logit_table
+from normkd_explore.training.teacher.kept_rows import KeptRows, row_checks
 
 CPU = torch.device("cpu")
 
@@ -270,8 +271,8 @@ class Event:
         self.over, self.waited = True, self.waited + 1
 
 
-def test_kept_logits_come_from_a_gpu_without_waiting(monkeypatch):
-    """They are in the file, and known, once their copies are over; `finish` alone waits."""
+def test_kept_logits_come_from_a_gpu_without_waiting(monkeypatch, tmp_path):
+    """Training has them at once; they are in the file once their copies are over; `finish` alone waits."""
     events, sent = [], []
 
     def send(values):
@@ -285,20 +286,21 @@ def test_kept_logits_come_from_a_gpu_without_waiting(monkeypatch):
 
     monkeypatch.setattr(logit_table, "sent_to_host", send)
     kept_RC, checks_R = torch.zeros(6, 3), torch.zeros(6, dtype=torch.int32)
-    table = logit_table.LogitTable(torch.zeros(6, 3), checks_R, kept_RC)
+    kept = KeptRows(kept_RC, checks_R, tmp_path / "lock")
+    table = logit_table.LogitTable(torch.zeros(6, 3), torch.zeros(6, dtype=torch.bool), kept)
     logits_BC, rows_B = torch.arange(1.0, 19).view(6, 3), torch.arange(6)
     for part in rows_B.split(2):
         table.write(part, logits_BC[part])
     assert torch.equal(table.read(rows_B), logits_BC)  # training has them at once
-    assert table.missing(rows_B).all() and table.filled == 0
+    assert not table.missing(rows_B).any() and not kept.known(rows_B).any()
     arrive(0)
     events[0].over = True
     table.read(rows_B[:1])
-    assert torch.equal(table.missing(rows_B), rows_B >= 2)
+    assert torch.equal(kept.known(rows_B), rows_B < 2)
     assert torch.equal(kept_RC[:2], logits_BC[:2]) and not kept_RC[2:].any()
     assert [event.waited for event in events] == [0, 0, 0]
     arrive(1), arrive(2)
     table.finish()
     assert torch.equal(kept_RC, logits_BC) and table.filled == 6
-    assert torch.equal(checks_R, logit_table.row_checks(rows_B, logits_BC))
+    assert torch.equal(checks_R, row_checks(rows_B, logits_BC))
     assert not events[0].waited and events[1].waited == events[2].waited == 1

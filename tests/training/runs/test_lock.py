@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from normkd_explore.training import train
-from normkd_explore.training.runs import lock
+from normkd_explore.training.machine import locks
 from normkd_explore.training.runs.lock import FolderInUse, locked
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 
-pytestmark = pytest.mark.skipif(lock.fcntl is None, reason="this system has no file locks")
+pytestmark = pytest.mark.skipif(locks.fcntl is None, reason="this system has no file locks")
 
 HOLDER = """
 import os, sys, time
@@ -86,14 +86,14 @@ def test_two_trainings_of_one_process_are_kept_apart_and_an_error_frees_the_fold
 
 def test_a_lock_file_that_the_owner_takes_away_meanwhile_is_no_lock(tmp_path, monkeypatch):
     """Opened, then removed by the owner that ends, then locked: the file on the disk must be the locked one."""
-    real, removed = lock.fcntl.lockf, []
+    real, removed = locks.fcntl.lockf, []
 
     def lockf(handle, how):
         real(handle, how)
         if not removed:
             removed.append((tmp_path / "lock").unlink())
 
-    monkeypatch.setattr(lock.fcntl, "lockf", lockf)
+    monkeypatch.setattr(locks.fcntl, "lockf", lockf)
     with locked(tmp_path):
         assert (tmp_path / "lock").exists() and removed == [None]
 
@@ -102,6 +102,6 @@ def test_a_disk_without_locks_is_said_and_training_goes_on(tmp_path, monkeypatch
     def lockf(handle, how):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(lock.fcntl, "lockf", lockf)
+    monkeypatch.setattr(locks.fcntl, "lockf", lockf)
     with locked(tmp_path):
         assert "no file locks" in capsys.readouterr().err

@@ -24,7 +24,9 @@ from normkd_explore.models import create_model
 from normkd_explore.training import Interrupted, RunFolder, Teacher, TeacherCache, compare, make_fabric, train
 from normkd_explore.training.teacher import cache as module
 from normkd_explore.training.teacher.frozen import CPU_ROWS
-from normkd_explore.training.teacher.logit_table import CHECKS, HEADER, LOGITS, CacheError, row_checks, table_bytes
+from normkd_explore.training.teacher.kept_rows import row_checks
+from normkd_explore.training.teacher.logit_table import CacheError, table_bytes
+from normkd_explore.training.teacher.table_folder import CHECKS, HEADER, LOGITS
 from tests.helpers.toy import BATCH, CLASSES, TRAIN, toy_dataset, toy_recipe, toy_where
 
 VIEWS = 50  # 5 x 5 crops, two flips
@@ -390,7 +392,7 @@ def test_any_flipped_bit_of_a_known_row_is_noticed(tmp_path_factory, data):
     torch.manual_seed(7)
     teacher = Teacher(create_model("resnet8", num_classes=CLASSES), make_fabric("cpu"))
     folder = tmp_path_factory.mktemp("flip")
-    known = torch.nonzero(fill(teacher, folder / "c", epochs=1).table.checks_R).flatten().tolist()
+    known = torch.nonzero(fill(teacher, folder / "c", epochs=1).table.known_R).flatten().tolist()
     row = data.draw(st.sampled_from(known))
     byte, bit = data.draw(st.integers(0, 4 * CLASSES - 1)), data.draw(st.integers(0, 7))
     values = np.memmap(folder / "c" / LOGITS, np.uint8, "r+")
@@ -432,7 +434,7 @@ def dying(rows, logits):
     global count
     count += 1
     if count == 3:  # in the middle: the rows are written, their checksums are not
-        cached.table.kept_RC.index_copy_(0, rows, logits)
+        cached.table.kept.rows_RC.index_copy_(0, rows, logits)
         os.kill(os.getpid(), signal.SIGKILL)
     write(rows, logits)
 cached.table.write = dying
