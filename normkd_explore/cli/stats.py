@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from normkd_explore.cli.command import command
+from normkd_explore.cli.options import DataPlace, Device, Part, Weights
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -20,36 +23,47 @@ if TYPE_CHECKING:
 
 Sources = Annotated[
     list[str],
-    typer.Argument(help="Files of logits (.npy .npz .safetensors .pt .csv), run folders, or presets (their teacher)."),
+    typer.Argument(
+        help="Files of logits (.npy .npz .safetensors .pt .csv), run folders, or presets (their teacher).",
+        metavar="SOURCE",
+    ),
 ]
-Labels = Annotated[Path | None, typer.Option(help="File of the true classes, for files of logits without labels.")]
-Temperature = Annotated[float, typer.Option(help="KD's temperature.")]
-TNorm = Annotated[float, typer.Option(help="NormKD's T_norm.")]
-Split = Annotated[str, typer.Option(help="train, val or test, for runs and presets.")]
-Samples = Annotated[int, typer.Option(help="How many images, evenly over the split, for runs and presets.", min=1)]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set, for runs and presets.")]
-Weights = Annotated[Path | None, typer.Option(help="The teacher's checkpoint file or run folder, for presets.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N, for runs and presets; models run in float64.")]
+Labels = Annotated[
+    Path | None, typer.Option(help="File of the true classes, for files of logits without labels.", metavar="FILE")
+]
+Temperature = Annotated[float, typer.Option(help="KD's temperature.", metavar="NUMBER")]
+TNorm = Annotated[float, typer.Option(help="NormKD's T_norm.", metavar="NUMBER")]
+Samples = Annotated[
+    int, typer.Option(help="How many images, evenly over the split, for runs and presets.", min=1, metavar="N")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, by source.")]
 
 
+@command
 def stats(
     sources: Sources,
     labels: Labels = None,
     temperature: Temperature = 4.0,
     t_norm: TNorm = 2.0,
-    split: Split = "test",
     samples: Samples = 1000,
-    data_root: DataRoot = None,
-    teacher_weights: Weights = None,
-    device: Device = "auto",
     json_: Json = False,
+    *,
+    data: DataPlace,
+    part: Part,
+    teacher: Weights,
+    device: Device,
 ) -> None:
-    """Describe logits: their spread, which temperatures suit them, and what would go wrong."""
+    """Describe logits: their spread, which temperatures suit them, and what would go wrong.
+
+    What says where the data set, the teacher and the device are goes with run folders and presets; models are run in
+    float64.
+    """
     from normkd_explore.analysis.examine import examine, format_examination
 
     def found(source: str) -> dict[str, Any]:  # a function, so that one source's logits are gone before the next's come
-        logits_NC, labels_N = _logits(source, labels, split, samples, data_root, teacher_weights, device)
+        logits_NC, labels_N = _logits(
+            source, labels, part.split, samples, data.data_root, teacher.teacher_weights, device.device
+        )
         try:
             return examine(logits_NC, labels_N, temperature, t_norm)
         except (TypeError, ValueError) as error:

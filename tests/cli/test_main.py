@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from normkd_explore.cli import main
+from normkd_explore.cli.main import _again
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
 
@@ -150,3 +151,20 @@ def test_presets_and_doctor_answer(images, normkd_here):
     _, doctor, _ = normkd_here("doctor", "--data-root", images)
     assert "torch" in doctor and "imagefolder: 3 classes" in doctor and "normkd train" in doctor
     assert "Usage" in normkd_here("--help")[1]
+
+
+@pytest.mark.parametrize(
+    "argv, again",
+    [
+        (["/bin/normkd", "train", "--out", "my run"], "normkd train --out 'my run' --resume"),
+        (["/a/normkd_explore/__main__.py", "train", "--resume"], "normkd train --resume"),
+        (["my ideas/mine.py", "train"], "python 'my ideas/mine.py' train --resume"),
+    ],
+)
+def test_the_line_that_continues_a_run_is_the_users_own(monkeypatch, argv, again):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert _again() == again
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    _, _, words = again.partition(" train ")
+    assert _again().startswith("torchrun ... ") and _again().endswith(words)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 
@@ -421,25 +420,6 @@ def test_the_command_refuses_before_it_makes_a_folder(tmp_path, monkeypatch, cap
 def test_doctor_says_whether_compiling_is_possible(monkeypatch, lacks, said):
     monkeypatch.setattr(doctor, "missing", lambda kind: lacks)
     assert f"compile    {said}" in doctor.diagnose(None)
-
-
-@pytest.mark.parametrize("command", ["train", "teacher", "compare", "estimate"])
-def test_every_command_that_trains_takes_the_option(command, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        import_module("normkd_explore.cli.main"),
-        "_adjust",
-        lambda recipe, *changes: asked.append(changes[-1]) or exit_with(3),
-    )
-    for words, wanted in (([], False), (["--compile"], True)):
-        monkeypatch.setattr("sys.argv", ["normkd", command, *words])
-        with pytest.raises(SystemExit):
-            cli.main()
-        assert asked.pop() is wanted
-
-
-def exit_with(code: int) -> None:
-    raise SystemExit(code)
 
 
 if __name__ == "__main__":
