@@ -18,6 +18,7 @@ from normkd_explore.training.last_step import check_last_step
 from normkd_explore.training.learner import Learner, NonFiniteError
 from normkd_explore.training.loop import fit
 from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.allocator import keep_freed_memory
 from normkd_explore.training.machine.compiling import require_compiler
 from normkd_explore.training.machine.determinism import deterministic_algorithms
 from normkd_explore.training.machine.files import explained, write_json
@@ -53,6 +54,8 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         raise ValueError(
             "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
         )
+    if kind == "cpu":
+        keep_freed_memory()
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
 
     fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))
