@@ -22,10 +22,11 @@ from torch.autograd.function import once_differentiable
 
 from normkd_explore.divergence import KL, Correlation, Differences, Divergence, GramMatrices, ReverseKL
 from normkd_explore.losses import DistillationLoss
-from normkd_explore.losses.base import in_full_precision
+from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import Constant, Std, TemperaturePolicy, Unweighted
 
 CHUNKS = 64
+HALF = (torch.float16, torch.bfloat16)
 
 
 class TokenLoss(nn.Module):
@@ -44,7 +45,8 @@ class TokenLoss(nn.Module):
         logits_student, logits_teacher: (..., V), any floating dtype; computed in float32 at least, chunk by chunk.
         mask: bool, (...): True where a position counts, such as the answer's tokens; None counts all.
     Returns:
-        a scalar. It can be differentiated once, by one call of backward.
+        a scalar. It can be differentiated once, by one call of backward. In half precision a loss scale belongs on it
+        before that call, as `torch.amp.GradScaler` puts it there: the gradient is rounded after it.
     Raises:
         TypeError, ValueError: wrong type, dtype, shape or device, or a result that is not finite (looked at on the
             CPU alone); the message says what to do.
@@ -68,7 +70,9 @@ class TokenLoss(nn.Module):
             mask = torch.ones(logits_student.shape[:-1], dtype=torch.bool, device=logits_student.device)
         # The logits keep their shape: to flatten a slice of a larger tensor would copy it.
         kept_KA = mask.nonzero()
-        mean = _ChunkByChunk.apply(logits_student, logits_teacher.detach(), kept_KA, self.loss, self.consume_teacher)
+        with without_autocast(logits_student):
+            teacher = logits_teacher.detach()
+            mean = _ChunkByChunk.apply(logits_student, teacher, kept_KA, self.loss, self.consume_teacher)
         if mean.device.type == "cpu" and not torch.isfinite(mean):
             raise ValueError(
                 f"the loss is {mean.item()}, wanted a finite number: logits_student or logits_teacher hold NaN or "
@@ -113,22 +117,23 @@ class _ChunkByChunk(torch.autograd.Function):
     def forward(
         ctx: Any, z_s: Tensor, z_t: Tensor, kept_KA: Tensor, loss: DistillationLoss, consume_teacher: bool
     ) -> Tensor:
-        count = max(len(kept_KA), 1)
         gradient = _gradient_buffer(z_s, z_t, kept_KA, consume_teacher) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.promote_types(z_s.dtype, torch.float32), device=z_s.device)
-        for places_kA in kept_KA.split(max(1, len(kept_KA) // CHUNKS)) if len(kept_KA) else ():
-            places = places_kA.unbind(1)
+        ctx.units = []
+        for places in _chunks(kept_KA):
             z_s_kV, z_t_kV = in_full_precision(z_s[places], z_t[places])
             if gradient is None:
                 total += loss.compare(z_s_kV, z_t_kV, None).sum()
                 continue
             with torch.enable_grad():
-                part = loss.compare(z_s_kV.requires_grad_(), z_t_kV, None).sum() / count
+                part = loss.compare(z_s_kV.requires_grad_(), z_t_kV, None).sum()
                 (gradient_kV,) = torch.autograd.grad(part, z_s_kV)
-            gradient[places] = gradient_kV.to(gradient.dtype)
-            total += part.detach() * count
-        ctx.gradient = gradient
-        return total / count
+            unit_k1 = _unit(gradient_kV) if gradient.dtype in HALF else None
+            gradient[places] = (gradient_kV if unit_k1 is None else gradient_kV / unit_k1).to(gradient.dtype)
+            ctx.units.append(unit_k1)
+            total += part.detach()
+        ctx.gradient, ctx.kept_KA = gradient, kept_KA
+        return total / max(len(kept_KA), 1)
 
     @staticmethod
     @once_differentiable
@@ -138,7 +143,28 @@ class _ChunkByChunk(torch.autograd.Function):
             raise RuntimeError(
                 "backward was called twice on a TokenLoss: its gradient is handed out once. Call it again."
             )
-        return gradient.mul_(from_above), None, None, None, None
+        factor = from_above / max(len(ctx.kept_KA), 1)
+        if gradient.dtype not in HALF:
+            return gradient.mul_(factor), None, None, None, None
+        for places, unit_k1 in zip(_chunks(ctx.kept_KA), ctx.units, strict=True):
+            gradient[places] = (gradient[places].float() * (factor * unit_k1)).to(gradient.dtype)
+        return gradient, None, None, None, None
+
+
+def _chunks(kept_KA: Tensor) -> list[tuple[Tensor, ...]]:
+    """The places that count, a few at a time, as indices."""
+    parts = kept_KA.split(max(1, len(kept_KA) // CHUNKS)) if len(kept_KA) else ()
+    return [places_kA.unbind(1) for places_kA in parts]
+
+
+def _unit(gradient_kV: Tensor) -> Tensor:
+    """A power of two for each row that brings its largest value to 2^14 or 2^15, float32 (k, 1).
+
+    In half precision a row is kept in this unit, and multiplied by the loss scale and divided by the number of
+    positions on the way back alone, in float32: before that, a float16 gradient would mostly be rounded to zero.
+    """
+    exponent_k1 = torch.frexp(gradient_kV.abs().amax(dim=1, keepdim=True)).exponent
+    return torch.ldexp(torch.ones_like(gradient_kV[:, :1]), (exponent_k1 - 15).clamp_min(-120))
 
 
 def _gradient_buffer(z_s: Tensor, z_t: Tensor, kept_KA: Tensor, consume_teacher: bool) -> Tensor:

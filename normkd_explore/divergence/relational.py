@@ -6,7 +6,6 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from normkd_explore.checks import check_non_negative
+from normkd_explore.precision import without_autocast
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _GramDistances(torch.autograd.Function):
 
     @staticmethod
     def forward(p_s_BC: Tensor, p_t_BC: Tensor, by_samples: bool) -> tuple[Tensor, ...]:
-        with _without_autocast(p_s_BC):
+        with without_autocast(p_s_BC):
             K_BB, *others = _products(p_s_BC, p_t_BC, by_samples)
             if by_samples:
                 U_BB, V_BB = others
@@ -136,7 +136,7 @@ class _GramDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, from_classes: Tensor, from_batch_B: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         p_s_BC, p_t_BC, *products = ctx.saved_tensors
-        with _without_autocast(p_s_BC):
+        with without_autocast(p_s_BC):
             if torch.is_grad_enabled():  # to be differentiated again: the products as functions of the input
                 products = _products(p_s_BC, p_t_BC, ctx.by_samples)
             slope = _slope_by_samples if ctx.by_samples else _slope_by_classes
@@ -150,12 +150,6 @@ class _GramDistances(torch.autograd.Function):
             changing = 1 if ctx.by_samples else 2
             exchanged = [*(-x for x in products[:changing]), *products[changing:]]
             return slope_s_BC, slope(p_t_BC, p_s_BC, exchanged, g, -h_BB), None
-
-
-def _without_autocast(like: Tensor) -> AbstractContextManager[None]:
-    device = like.device.type
-    on = device != "meta" and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _products(p_s_BC: Tensor, p_t_BC: Tensor, by_samples: bool) -> list[Tensor]:

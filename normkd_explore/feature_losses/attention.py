@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from normkd_explore.checks import check_positive
 from normkd_explore.feature_losses.base import check_stages, same_size, unit
-from normkd_explore.losses.base import in_full_precision
+from normkd_explore.precision import ignores_autocast, in_full_precision
 
 
 class AT(nn.Module):
@@ -35,6 +35,7 @@ class AT(nn.Module):
         super().__init__()
         self.power = check_positive("power", power)
 
+    @ignores_autocast
     def forward(self, stages_s: Sequence[Tensor], stages_t: Sequence[Tensor]) -> Tensor:
         check_stages(stages_s, stages_t, "AT")
         parts = []

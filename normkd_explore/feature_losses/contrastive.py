@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from normkd_explore.checks import check_non_negative, check_positive
 from normkd_explore.feature_losses.base import as_parameters_of, check_vectors, of_all_processes, unit
+from normkd_explore.precision import ignores_autocast
 
 EPSILON = 1e-7
 
@@ -90,6 +91,7 @@ class CRD(nn.Module):
         self.register_buffer("Z_s", torch.tensor(-1.0))
         self.register_buffer("Z_t", torch.tensor(-1.0))
 
+    @ignores_autocast
     def forward(self, pooled_s: Tensor, pooled_t: Tensor, index_B: Tensor) -> Tensor:
         check_vectors(pooled_s, pooled_t)
         self._check_index(index_B, len(pooled_s))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from normkd_explore.feature_losses.base import BatchNorm, check_maps
 from normkd_explore.feature_losses.couple import MapShape
-from normkd_explore.losses.base import in_full_precision
+from normkd_explore.precision import ignores_autocast, in_full_precision
 
 
 class Regressor(nn.Sequential):
@@ -62,6 +62,7 @@ class FitNet(nn.Module):
         super().__init__()
         self.regressor = regressor
 
+    @ignores_autocast
     def forward(self, map_s: Tensor, map_t: Tensor) -> Tensor:
         check_maps(map_s, map_t)
         map_s_BKHW, map_t_BKHW = in_full_precision(map_s, map_t.detach())

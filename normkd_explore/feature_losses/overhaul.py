@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from normkd_explore.checks import check_non_negative
 from normkd_explore.feature_losses.base import BatchNorm, as_parameters_of, check_stages, same_count, same_size
 from normkd_explore.models.features import conv1x1
+from normkd_explore.precision import ignores_autocast
 
 RARE = 0.001
 SMALLEST_SPREAD = 1e-12
@@ -51,6 +52,7 @@ class OFD(nn.Module):
         for at, margin_K in enumerate(margins):
             self.register_buffer(f"margin_{at}", margin_K.detach().clone()[:, None, None], persistent=False)
 
+    @ignores_autocast
     def forward(self, pre_s: Sequence[Tensor], pre_t: Sequence[Tensor]) -> Tensor:
         check_stages(pre_s, pre_t, "OFD")
         same_count(len(pre_s), len(self.connectors), "OFD")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from normkd_explore.checks import check_non_negative
 from normkd_explore.feature_losses.base import check_maps, check_vectors, unit
-from normkd_explore.losses.base import in_full_precision
+from normkd_explore.precision import ignores_autocast, in_full_precision
 
 SMALLEST_SQUARE = 1e-12
 """Squared distances are kept above this, where the root still has a gradient; nearer points have no direction."""
@@ -40,6 +40,7 @@ class RKD(nn.Module):
         super().__init__()
         self.distance, self.angle = check_non_negative("distance", distance), check_non_negative("angle", angle)
 
+    @ignores_autocast
     def forward(self, pooled_s: Tensor, pooled_t: Tensor) -> Tensor:
         check_vectors(pooled_s, pooled_t)
         pooled_s_BD, pooled_t_BD = in_full_precision(pooled_s, pooled_t.detach())
@@ -79,6 +80,7 @@ class SP(nn.Module):
     Source: Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, arXiv 1907.09682.
     """
 
+    @ignores_autocast
     def forward(self, map_s: Tensor, map_t: Tensor) -> Tensor:
         check_maps(map_s, map_t)
         gram_s_BB, gram_t_BB = (_gram_BB(map_BKHW) for map_BKHW in in_full_precision(map_s, map_t.detach()))
@@ -106,6 +108,7 @@ class PKT(nn.Module):
     arXiv 1803.10837.
     """
 
+    @ignores_autocast
     def forward(self, pooled_s: Tensor, pooled_t: Tensor) -> Tensor:
         check_vectors(pooled_s, pooled_t)
         P_s_BB, P_t_BB = (_neighbours_BB(pooled_BD) for pooled_BD in in_full_precision(pooled_s, pooled_t.detach()))

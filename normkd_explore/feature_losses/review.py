@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from normkd_explore.feature_losses.base import BatchNorm, as_parameters_of, check_stages, same_count
 from normkd_explore.feature_losses.couple import MapShape
 from normkd_explore.models.features import conv1x1, conv3x3
+from normkd_explore.precision import ignores_autocast
 
 POOLED_SIZES = (4, 2, 1)
 
@@ -88,6 +89,7 @@ class ReviewKD(nn.Module):
         pairs = enumerate(zip(shapes_s, shapes_t, strict=True))
         self.fusions = nn.ModuleList([Fusion(s[0], middle, t[0], deepest=at == last) for at, (s, t) in pairs])
 
+    @ignores_autocast
     def forward(self, maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         check_stages(maps_s, maps_t, "ReviewKD")
         same_count(len(maps_s), len(self.fusions), "ReviewKD")

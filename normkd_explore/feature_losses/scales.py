@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normkd_explore.feature_losses.couple import look
-from normkd_explore.losses.base import LogitLoss, in_full_precision
+from normkd_explore.losses.base import LogitLoss
 from normkd_explore.models.features import Features
+from normkd_explore.precision import ignores_autocast, in_full_precision
 
 Scales = tuple[int, ...]
 
@@ -45,6 +46,7 @@ class SDD(nn.Module):
         super().__init__()
         self.base, self.average = base, average
 
+    @ignores_autocast
     def forward(self, cells_s: Tensor, cells_t: Tensor, target: Tensor) -> Tensor:
         _check_cells(cells_s, cells_t)
         batch, cells, _ = cells_s.shape
@@ -71,6 +73,7 @@ def _check_cells(cells_s: Tensor, cells_t: Tensor) -> None:
         )
 
 
+@ignores_autocast
 def cell_logits(map_BKHW: Tensor, classifier: nn.Linear, scales: Scales = (1, 2)) -> Tensor:
     """Logits of every cell of some grids: (B, K, H, W) -> (B, P, C), P = Σ scale²; (1, 2) gives 5, (1, 2, 4) gives 21.
 

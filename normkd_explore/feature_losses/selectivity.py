@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from normkd_explore.feature_losses.base import check_stages, same_size, unit
-from normkd_explore.losses.base import in_full_precision
+from normkd_explore.precision import ignores_autocast, in_full_precision
 
 
 class NST(nn.Module):
@@ -29,6 +29,7 @@ class NST(nn.Module):
     Source: Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", arXiv 1707.01219.
     """
 
+    @ignores_autocast
     def forward(self, stages_s: Sequence[Tensor], stages_t: Sequence[Tensor]) -> Tensor:
         check_stages(stages_s, stages_t, "NST")
         return torch.stack([_discrepancy(*pair) for pair in zip(stages_s, stages_t, strict=True)]).sum()

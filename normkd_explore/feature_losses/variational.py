@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from normkd_explore.checks import check_positive
 from normkd_explore.feature_losses.base import as_parameters_of, check_stages, same_count, same_size
 from normkd_explore.models.features import conv1x1
+from normkd_explore.precision import ignores_autocast
 
 SMALLEST_VARIANCE = 1e-5
 
@@ -68,6 +69,7 @@ class VID(nn.Module):
         pairs = zip(widths_s, widths_t, strict=True)
         self.stages = nn.ModuleList([Likelihood(width_s, width_t, variance) for width_s, width_t in pairs])
 
+    @ignores_autocast
     def forward(self, stages_s: Sequence[Tensor], stages_t: Sequence[Tensor]) -> Tensor:
         check_stages(stages_s, stages_t, "VID")
         same_count(len(stages_s), len(self.stages), "VID")

@@ -5,11 +5,11 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from normkd_explore.checks import check_pair, check_target
 from normkd_explore.divergence import Divergence
+from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import TemperaturePolicy, tell_epoch
 
 
@@ -35,7 +35,8 @@ class LogitLoss(nn.Module):
         check_pair(logits_student, logits_teacher)
         if self.needs_target:
             check_target(target, logits_student, needed_by=type(self).__name__)
-        return self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
+        with without_autocast(logits_student):
+            return self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
 
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
         """The loss of each sample, (B,), from checked logits in float32 or float64."""
@@ -108,9 +109,3 @@ class WeightedSum(LogitLoss):
 def soften(z_BC: Tensor, T_B1: Tensor) -> Tensor:
     """z / T. As a product, because the way back through a quotient takes three times as many passes over (B, C)."""
     return z_BC * T_B1.reciprocal()
-
-
-def in_full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """float64 if one of them is, else float32."""
-    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
-    return tuple(tensor.to(dtype) for tensor in tensors)

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from normkd_explore.checks import check_logits, check_target
 from normkd_explore.divergence import KL, Decoupled
-from normkd_explore.losses.base import DistillationLoss, in_full_precision
+from normkd_explore.losses.base import DistillationLoss
+from normkd_explore.precision import in_full_precision
 from normkd_explore.temperature import Constant
 
 
