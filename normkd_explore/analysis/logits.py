@@ -9,7 +9,6 @@ import copy
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from normkd_explore.data import ArraySplit, Dataset, FileSplit
@@ -29,14 +28,13 @@ def spread_index(count: int, available: int) -> Tensor:
 
 
 def pictures(split: ArraySplit | FileSplit, index_N: Tensor) -> Tensor:
-    """The uint8 pictures (N, H, W, 3) of some samples of a split, cropped to a square where they are files."""
+    """The uint8 pictures (N, H, W, 3) of some samples of a split: those that an evaluation shows a model."""
     if isinstance(split, ArraySplit):
         return split.images_NHWC[index_N.to(split.images_NHWC.device)]
-    side = (split.image_size, split.image_size)
-    loaded = []
-    for n in index_N.tolist():
-        with Image.open(split.path(n)) as file:
-            loaded.append(np.asarray(ImageOps.fit(file.convert("RGB"), side)))
+    # Imported here because it needs torchvision, which takes seconds to import.
+    from normkd_explore.data.images.decode import evaluation_picture
+
+    loaded = [evaluation_picture(split.path(n), split.image_size) for n in index_N.tolist()]
     return torch.from_numpy(np.stack(loaded))
 
 

@@ -80,7 +80,8 @@ class Dataset:
 
     ``val`` is for choosing (epoch, learning rate, temperature), ``test`` for the last number of a run. ``val`` is None
     under ``protocol="paper"``, the practice of the published tables. ``mean`` and ``std`` are per colour channel in
-    units of 0..1. ``notes`` are facts a reader of a result should know, such as how a split was made.
+    units of 0..1. ``notes`` are facts a reader of a result should know, such as how a split was made; ``account`` says
+    line by line what was found in a user's folder, and what was left out and why.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Dataset:
     std: tuple[float, float, float]
     views: Views = field(default_factory=Views)
     notes: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -120,7 +122,7 @@ class Dataset:
         return split
 
     def describe(self) -> str:
-        """Say in one line what the data set holds."""
+        """Say what the data set holds: one line, and for a user's folder a few more with what was found there."""
         parts = [
             f"{self.name}: {self.num_classes} classes, {self.image_size}x{self.image_size} pixels",
             f"{len(self.train):,} train / {len(self.val) if self.val else 0:,} val / {len(self.test):,} test",
@@ -128,7 +130,7 @@ class Dataset:
             if self.views.countable
             else "random resized crops, streamed from disk",
         ]
-        return "; ".join([*parts, *self.notes])
+        return "\n  ".join(["; ".join([*parts, *self.notes]), *self.account])
 
     def normalize(self, images_NHWC: Tensor) -> Tensor:
         """Turn pixels into what a model reads: ``(pixel / 255 - mean) / std``.

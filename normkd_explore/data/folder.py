@@ -5,15 +5,19 @@ Letters: N images, H height, W width, C = 3 colours.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD, ArraySplit, Dataset, FileSplit
+from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD, ArraySplit, Dataset, FileSplit, Split
 from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, balanced_holdout
-from normkd_explore.data.images.decode import SMALL, decode_listing, fits_in_memory, small_image_size
+from normkd_explore.data.images.decode import SMALL, decode_and_look, fits_in_memory, small_image_size, some_paths
 from normkd_explore.data.images.files import Listing, list_class_folders, some_of
+from normkd_explore.data.images.read import DARK, Oddity, describe_oddities, oddity_of
+from normkd_explore.data.split_folders import find_split_folders
 from normkd_explore.data.views import Views
 
 STREAMED_SIZE = 224
@@ -32,8 +36,12 @@ def load_folder(
 ) -> Dataset:
     """Load images from ``root/train/CLASS/*`` with ``root/val`` or ``root/test`` or both, or from ``root/CLASS/*``.
 
-    Small images (shorter side at most 96 pixels, in all at most 2 GiB) are decoded once and kept in memory, with crops
-    and flips that can be counted; larger ones are read from disk each epoch with random resized crops.
+    Common names of splits are understood whatever their case (Training, valid, test_set; see `split_folders`).
+
+    JPEG, PNG, BMP, PPM, PGM, TIFF and WebP files are read, by their first picture and in 8 bits a colour; what else
+    there is, is left out, and `Dataset.describe` says so. Small images (shorter side at most 96 pixels, in all at most
+    2 GiB) are decoded once and kept in memory, with crops and flips that can be counted; larger ones are read from disk
+    each epoch with random resized crops.
 
     Args:
         root: the folder.
@@ -47,19 +55,22 @@ def load_folder(
         FileNotFoundError: when there is no such folder.
         ValueError: when classes are too few, empty or different between splits, or an image is damaged.
     """
-    sources, parts, notes = find_splits(check_root(root, name), protocol)
+    folder = check_root(root, name)
+    sources, left_out = find_sources(folder)
+    sources, parts, notes = share_out(sources, protocol)
     check_none_empty(sources, parts)
     listings = list(sources.values())
     if name == "imagenet" and image_size is None:
         image_size = STREAMED_SIZE
     size = image_size or small_image_size(listings) or STREAMED_SIZE
     if size <= SMALL and fits_in_memory(listings, size):
-        splits = decoded_splits(sources, parts, size)
+        splits, odd = decoded_splits(sources, parts, size)
         mean, std = channel_statistics(splits["train"].images_NHWC)
         views = Views(pad, flip)
         notes.append("decoded into memory, normalised by the training images")
     else:
         splits = {split: file_split(sources, part, size) for split, part in parts.items()}
+        odd = look_at_some(listings)
         mean, std, views = IMAGENET_MEAN, IMAGENET_STD, Views(pad=0, flip=flip, countable=False)
     if name == "imagenet":
         mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -73,6 +84,7 @@ def load_folder(
         std=std,
         views=views,
         notes=tuple(notes),
+        account=(*account_of(splits, sources, parts), *odd, *(f"left out: {what}" for what in left_out)),
     )
 
 
@@ -87,14 +99,26 @@ def check_root(root: str | Path | None, name: str) -> Path:
     return folder
 
 
-def find_splits(root: Path, protocol: str) -> tuple[dict[str, Listing], dict[str, Part], list[str]]:
-    """Find the folders of images and say which split takes which images of which folder."""
-    notes: list[str] = []
-    if (root / "train").is_dir():
-        sources = {name: list_class_folders(root / name) for name in ("train", "val", "test") if (root / name).is_dir()}
-    else:
-        sources = {"train": list_class_folders(root)}
+def find_sources(root: Path) -> tuple[dict[str, Listing], list[str]]:
+    """List the images of each split that has a folder, or of ``root`` as "train"; and say what is left out."""
+    folders, beside = find_split_folders(root)
+    sources = {
+        split: list_class_folders(folders[split], allow_empty=split != "train")
+        for split in ("train", "val", "test")
+        if split in folders
+    } or {"train": list_class_folders(root)}
     check_same_classes(sources)
+    inside = [
+        f"{what}{f' (in {listing.folder.name})' if folders else ''}"
+        for listing in sources.values()
+        for what in listing.left_out
+    ]
+    return sources, [*beside, *inside]
+
+
+def share_out(sources: dict[str, Listing], protocol: str) -> tuple[dict[str, Listing], dict[str, Part], list[str]]:
+    """Say which split takes which images of which folder; folders that none takes from are gone from the first."""
+    notes: list[str] = []
     parts: dict[str, Part] = {"train": ("train", None)}
     labels_N = sources["train"].labels_N
     kept = torch.arange(len(labels_N))
@@ -111,6 +135,8 @@ def find_splits(root: Path, protocol: str) -> tuple[dict[str, Listing], dict[str
         parts |= {"train": ("train", kept[train]), "val": ("train", kept[val])}
         notes.append("val is held out of the training images")
     used = {source for source, _ in parts.values()}
+    if unused := [str(listing.folder.name) for name, listing in sources.items() if name not in used]:
+        notes.append(f'{", ".join(unused)} is not used: protocol="{protocol}" has no validation images')
     return {name: listing for name, listing in sources.items() if name in used}, parts, notes
 
 
@@ -118,11 +144,14 @@ def check_same_classes(sources: dict[str, Listing]) -> None:
     """Raise ValueError when a split lacks a class or has one more than the training images."""
     train = sources["train"]
     for listing in sources.values():
-        for here, there in ((train, listing), (listing, train)):
+        for here, there, remedy in (
+            (train, listing, "add the missing class folders, or, if it has no image of a class, add an empty folder"),
+            (listing, train, "add images of these classes to train, or move the folders elsewhere"),
+        ):
             if only := sorted(set(here.class_names) - set(there.class_names)):
                 raise ValueError(
                     f"{train.folder} and {listing.folder} should hold the same classes: only {here.folder} has "
-                    f"{some_of(only)}; add the missing class folders or remove these"
+                    f"{some_of(only)}; {remedy}"
                 )
 
 
@@ -138,15 +167,22 @@ def check_none_empty(sources: dict[str, Listing], parts: dict[str, Part]) -> Non
             )
 
 
-def decoded_splits(sources: dict[str, Listing], parts: dict[str, Part], size: int) -> dict[str, ArraySplit]:
-    """Decode each folder once and give every split its images."""
-    whole = {name: decode_listing(listing, size) for name, listing in sources.items()}
-    return {
+def decoded_splits(
+    sources: dict[str, Listing], parts: dict[str, Part], size: int
+) -> tuple[dict[str, ArraySplit], list[str]]:
+    """Decode each folder once and give every split its images; and say what is odd about these."""
+    whole, oddities = {}, []
+    for name, listing in sources.items():
+        whole[name], found = decode_and_look(listing, size)
+        oddities += found
+    splits = {
         split: whole[source]
         if positions is None
         else ArraySplit(whole[source].images_NHWC[positions], whole[source].labels_N[positions])
         for split, (source, positions) in parts.items()
     }
+    warn_of_dim_images(oddities)
+    return splits, describe_oddities(oddities, f"of {len(oddities):,} images")
 
 
 def file_split(sources: dict[str, Listing], part: Part, size: int) -> FileSplit:
@@ -154,6 +190,39 @@ def file_split(sources: dict[str, Listing], part: Part, size: int) -> FileSplit:
     source, positions = part
     listing = sources[source] if positions is None else sources[source].select(positions)
     return listing.as_split(size)
+
+
+def look_at_some(listings: list[Listing]) -> list[str]:
+    """Say what is odd about some 200 of the files, which are not all decoded at the start."""
+    oddities = [oddity_of(path) for path in some_paths(listings)]
+    warn_of_dim_images(oddities)
+    return describe_oddities(oddities, f"of {len(oddities):,} images looked at")
+
+
+def warn_of_dim_images(oddities: list[int]) -> None:
+    """Warn where most images of more than 8 bits use next to nothing of their range."""
+    wide, dim = (sum(bool(kind & found) for found in oddities) for kind in (Oddity.WIDE, Oddity.DIM))
+    if 2 * dim > wide:
+        warnings.warn(
+            f"{dim:,} of the {wide:,} images with more than 8 bits a value hold none above a {DARK}th of their range: "
+            "scaled to 8 bits they look black. Their true range is smaller: multiply the values, or save them as 8 "
+            "bits",
+            stacklevel=4,
+        )
+
+
+def account_of(splits: Mapping[str, Split], sources: dict[str, Listing], parts: dict[str, Part]) -> list[str]:
+    """Say which classes there are, and how many images of each every split has and from where."""
+    class_names = sources["train"].class_names
+    lines = [f"classes: {some_of(list(class_names))}"]
+    for name in [split for split in ("train", "val", "test") if split in splits]:
+        split = splits[name]
+        counts = torch.bincount(split.labels_N, minlength=len(class_names))
+        low, high = int(counts.min()), int(counts.max())
+        few, many = class_names[int(counts.argmin())], class_names[int(counts.argmax())]
+        each = f"{low:,} of each class" if low == high else f"from {low:,} ({few}) to {high:,} ({many}) of a class"
+        lines.append(f"{name}: {len(split):,} images of {sources[parts[name][0]].folder.name}/, {each}")
+    return lines
 
 
 def channel_statistics(images_NHWC: Tensor, chunk: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:

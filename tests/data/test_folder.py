@@ -9,27 +9,12 @@ from PIL import Image
 
 from normkd_explore.data import ArraySplit, FileSplit, load_dataset
 from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD
+from tests.helpers.image_files import write_folder, write_image
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NORMKD_CACHE", str(tmp_path / "cache"))
-
-
-def write_image(path, value=0, size=(16, 16), mode="RGB"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    shape = (size[1], size[0], channels) if channels > 1 else (size[1], size[0])
-    Image.fromarray(np.full(shape, value, dtype=np.uint8)).save(path)
-
-
-def write_folder(root, counts, classes=("ant", "bee"), size=(16, 16), suffix="png"):
-    """Write images whose value is 10 * class + number."""
-    for split, count in counts.items():
-        for label, name in enumerate(classes):
-            for number in range(count):
-                write_image(root / split / name / f"{number:03}.{suffix}", 10 * label + number, size)
-    return root
 
 
 def values(split):

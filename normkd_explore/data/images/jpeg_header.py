@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from normkd_explore.data.images.read import open_image
+
 END_OF_IMAGE = b"\xff\xd9"  # without it a file is cut off
 TABLES, HUFFMAN, SCAN = 0xDB, 0xC4, 0xDA  # quantisation tables, Huffman tables, where the pixels begin
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: what both decoders know
@@ -22,10 +24,10 @@ def whole_rgb_jpeg(content: bytes) -> bool:
     if not content.startswith(b"\xff\xd8") or not content.rstrip(b"\0").endswith(END_OF_IMAGE):
         return False
     try:
-        with Image.open(io.BytesIO(content)) as image:  # reads the header only
+        with open_image(io.BytesIO(content), ("JPEG",)) as image:  # reads the header only
             usual = image.format == "JPEG" and image.mode == "RGB" and _stored_as_ycbcr(image)
         return usual and _intact_header(content)
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError):
+    except Exception:  # a damaged header can fail with nearly any
         return False
 
 

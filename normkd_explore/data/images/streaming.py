@@ -23,13 +23,13 @@ from torchvision.transforms.v2 import functional as TF
 from normkd_explore.data.batches import Batch, Schedule, check_start, mixed_seed, plan_epoch
 from normkd_explore.data.dataset import Dataset, FileSplit, normalized, row_constants
 from normkd_explore.data.images.ahead import worked_ahead
-from normkd_explore.data.images.decode import square_picture
-from normkd_explore.data.images.files import read_rgb
+from normkd_explore.data.images.decode import EVALUATION_MARGIN, evaluation_picture
 from normkd_explore.data.images.gpu_jpeg import Refused, announce, choose_decoder, decode_and_cut
 from normkd_explore.data.images.jpeg_batch import Box, JpegBytes, PackedFiles, pack, stack_pictures, unpack
 from normkd_explore.data.images.jpeg_header import whole_rgb_jpeg
+from normkd_explore.data.images.read import open_image, read_rgb
+from normkd_explore.regular_file import NotRegularError, require_regular
 
-EVALUATION_MARGIN = 256 / 224  # resize to 256, keep the central 224: how ImageNet models are evaluated
 MOST_WORKERS = 8
 Item = tuple[int, int]  # position in the split, seed of its crop
 
@@ -140,9 +140,9 @@ class PictureFiles:
 
     def __getitem__(self, item: Item) -> Tensor:
         index, seed = item
-        image = read_rgb(self.split.path(index))
         if not self.augment:
-            return torch.from_numpy(np.array(square_picture(image, self.split.image_size, EVALUATION_MARGIN)))
+            return torch.from_numpy(np.array(evaluation_picture(self.split.path(index), self.split.image_size)))
+        image = read_rgb(self.split.path(index))
         with lent_generator(seed):
             return torch.from_numpy(np.array(self.transform(image)))
 
@@ -176,16 +176,18 @@ class JpegFiles:
 
     def __getitem__(self, item: Item) -> JpegBytes | Tensor:
         index, seed = item
+        path = self.pictures.split.path(index)
         try:
-            content = self.pictures.split.path(index).read_bytes()
-        except OSError:
+            require_regular(path)
+            content = path.read_bytes()
+        except (OSError, NotRegularError):
             return self.pictures[item]  # whose error says more
         if not whole_rgb_jpeg(content):
             return self.pictures[item]
         bytes_L = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         if not self.pictures.augment:
             return JpegBytes(index, bytes_L, None, False)
-        with Image.open(io.BytesIO(content)) as image:  # its size alone is read
+        with open_image(io.BytesIO(content), ("JPEG",)) as image:  # its size alone is read
             return JpegBytes(index, bytes_L, *self.pictures.draw_cut(image, seed))
 
     def __len__(self) -> int:
