@@ -166,7 +166,7 @@ def test_stopping_early_ends_the_thread():
     results = worked_ahead(lambda item: done.append(item) or torch.tensor(item), iter(range(100)), CPU)
     next(results)
     results.close()
-    assert threading.active_count() == before and len(done) <= 2
+    assert threading.active_count() <= before and len(done) <= 2  # a thread of an earlier test may end as well
 
 
 @pytest.mark.parametrize("workers", [0, 1])
