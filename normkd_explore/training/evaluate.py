@@ -1,4 +1,4 @@
-"""Accuracy of a model on a split: every image counted once."""
+"""Accuracy of a model on a split: every image counted once, over all processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normkd_explore.data import Batch
+from normkd_explore.data import Batch, Batches, Dataset, make_batches
 from normkd_explore.training.machine import processes
 
 
@@ -48,3 +48,23 @@ def _batch_sums(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     hit_BK = best_BK == labels_B[:, None]
     loss = F.cross_entropy(logits_BC, labels_B, reduction="sum")
     return torch.stack([loss, hit_BK[:, 0].sum(), hit_BK.any(-1).sum()])
+
+
+def eval_batches(dataset: Dataset, split: str, device: torch.device, workers: int | None = None) -> Batches:
+    """This process's share of a split, each image as it is."""
+    return make_batches(
+        dataset,
+        split,
+        eval_size(len(dataset.split(split)), processes.size()),
+        augment=False,
+        device=device,
+        workers=workers,
+        rank=processes.rank(),
+        world_size=processes.size(),
+    )
+
+
+def eval_size(images: int, size: int) -> int:
+    """Images of an evaluation step: 256 a process, or a few less where the last step would leave a process none."""
+    fitting = (step for step in range(256 * size, 0, -size) if images % step == 0 or images % step >= size)
+    return next(fitting, 256 * size)

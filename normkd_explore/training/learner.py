@@ -15,6 +15,7 @@ from normkd_explore.models import Features
 from normkd_explore.training.last_step import explained
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import CompiledInTraining
+from normkd_explore.training.nonfinite import NonFiniteError
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.recipes.schedule import learning_rate
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 TOTALS = ("loss", "ce", "kd", "top1", "grad_norm", "images")
-
-
-class NonFiniteError(RuntimeError):
-    """The gradient became NaN or infinite, and the weights are those before that step; or an evaluation did.
-
-    `images` are the positions, in the training split, of the images of that step (of all processes).
-    """
-
-    def __init__(self, message: str, images: list[int]) -> None:
-        super().__init__(message)
-        self.images = images
 
 
 class Learner:

@@ -12,9 +12,9 @@ from torch import Tensor
 from normkd_explore.data import Batch, Batches
 from normkd_explore.models import Features
 from normkd_explore.training.evaluate import evaluate
-from normkd_explore.training.learner import NonFiniteError
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.interrupt import Interrupted, StopRequest
+from normkd_explore.training.nonfinite import NonFiniteError
 from normkd_explore.training.run import Moment, Run, Watcher
 from normkd_explore.training.runs.checkpoint import save_checkpoint
 from normkd_explore.training.runs.resume import last_good, restore

@@ -10,8 +10,9 @@ import torch
 from normkd_explore.data import Dataset, load_dataset, make_batches
 from normkd_explore.models import load_checkpoint
 from normkd_explore.training.evaluate import evaluate
+from normkd_explore.training.machine.fabric import make_fabric
+from normkd_explore.training.prepare import open_dataset
 from normkd_explore.training.runs.folder import RunFolder
-from normkd_explore.training.session import make_fabric, open_dataset
 from normkd_explore.training.teacher.sources import weights_file
 
 

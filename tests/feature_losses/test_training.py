@@ -16,7 +16,7 @@ from normkd_explore import cli
 from normkd_explore.feature_losses import CRD, introduce
 from normkd_explore.methods import METHODS, Settings, settings_for
 from normkd_explore.models import create_model
-from normkd_explore.training import Interrupted, RunFolder, Where, compare, make_fabric, session, train
+from normkd_explore.training import Interrupted, RunFolder, Where, compare, make_fabric, prepare, train
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.objective import Objective
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, save_checkpoint
@@ -258,7 +258,7 @@ def normkd(*arguments: object) -> str:
 
 def test_command_line(tmp_path, monkeypatch):
     where = toy_where(tmp_path)
-    monkeypatch.setattr(session, "open_dataset", lambda recipe, root: toy_dataset())
+    monkeypatch.setattr(prepare, "open_dataset", lambda recipe, root: toy_dataset())
     small = ("--epochs", 1, "--batch-size", 16, "--lr", 0.01, "--device", "cpu")
     small = (*small, "--teacher-weights", where.teacher_weights)
     preset = "glyphs/resnet8-resnet8"

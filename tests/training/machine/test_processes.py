@@ -31,14 +31,17 @@ from normkd_explore.training import (
     Interrupted,
     NonFiniteError,
     RunFolder,
+    Where,
     compare,
     evaluate,
     make_fabric,
-    session,
+    prepare,
     train,
 )
+from normkd_explore.training.evaluate import eval_size
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.machine import processes
+from normkd_explore.training.nonfinite import files_named
 from normkd_explore.training.objective import Objective
 from normkd_explore.training.recipes.schedule import learning_rate
 from normkd_explore.training.runs.checkpoint import latest_checkpoint
@@ -136,7 +139,7 @@ def scene_numbers(folder: Path) -> dict[str, object]:
     """Lockstep training, exact metrics, stop and resume, a NaN in one share, an error of the first process."""
     where, data = toy_where_there(folder), odd_dataset()
     found: dict[str, object] = {}
-    session.new_student = plain_student
+    prepare.new_student = plain_student
     recipes = [recipe_of(method) for method in METHODS_HERE]
 
     def theta(moment, runs):
@@ -152,7 +155,7 @@ def scene_numbers(folder: Path) -> dict[str, object]:
     found["too_few"] = too_few(folder, where)
     from normkd_explore.training.teacher.sources import new_student
 
-    session.new_student = new_student
+    prepare.new_student = new_student
     train(toy_recipe("kd"), folder / "bn", where, watch=quiet, dataset=data)
     found["few"] = evaluate(
         plain_student("", CLASSES, 0),
@@ -169,7 +172,7 @@ def toy_where_there(folder: Path):
 
 def toy_where_empty():
     """The CPU, nothing else."""
-    return session.Where(device="cpu")
+    return Where(device="cpu")
 
 
 def stop_and_resume(out: Path, where, data) -> list[object]:
@@ -196,13 +199,13 @@ def poisoned(out: Path, data) -> list[object]:
             bad = self.calls == 3 and processes.rank() == 1
             return self.body(images_BCHW) * (float("nan") if bad else 1.0)
 
-    before, session.new_student = session.new_student, lambda *_: Poison()
+    before, prepare.new_student = prepare.new_student, lambda *_: Poison()
     try:
-        train(toy_recipe("ce"), out, session.Where(device="cpu"), watch=quiet, dataset=data)
+        train(toy_recipe("ce"), out, Where(device="cpu"), watch=quiet, dataset=data)
     except NonFiniteError as error:
         return [str(error), error.images]
     finally:
-        session.new_student = before
+        prepare.new_student = before
 
 
 def refused(out: Path, where, data) -> str:
@@ -246,9 +249,9 @@ def scene_long(folder: Path) -> None:
         time.sleep(0.05)
 
     recipe = toy_recipe("ce", epochs=1000)
-    session.new_student = plain_student
+    prepare.new_student = plain_student
     try:
-        train(recipe, folder / "run", session.Where(device="cpu"), watch=watch, dataset=odd_dataset())
+        train(recipe, folder / "run", Where(device="cpu"), watch=watch, dataset=odd_dataset())
     except Interrupted as stop:
         (folder / f"stopped{processes.rank()}").write_text(f"{stop.epoch} {stop.step}")
         raise SystemExit(130) from None
@@ -256,7 +259,7 @@ def scene_long(folder: Path) -> None:
 
 def fail_clearly(folder: Path, watch, resume: bool) -> None:
     """Train as the command does: an expected error is one line."""
-    session.new_student = plain_student
+    prepare.new_student = plain_student
     try:
         train(recipe_of("ctkd"), folder / "run", toy_where_there(folder.parent), resume, watch, odd_dataset())
     except RuntimeError as error:
@@ -297,12 +300,12 @@ def place(tmp_path_factory):
 def alone(place):
     """The same runs in one process."""
     folder = place / "alone"
-    before, session.new_student = session.new_student, plain_student
+    before, prepare.new_student = prepare.new_student, plain_student
     try:
         for method in METHODS_HERE:
             train(recipe_of(method), folder / method, toy_where_there(place), watch=quiet, dataset=odd_dataset())
     finally:
-        session.new_student = before
+        prepare.new_student = before
     return folder
 
 
@@ -361,11 +364,11 @@ def test_every_image_is_counted_once(numbers, alone):
 def test_splits_with_fewer_images_than_processes(numbers, tmp_path, name, make):
     """One validation and one test image: process 1 has none and takes part; metrics are those of one process."""
     folder, found, _ = numbers
-    before, session.new_student = session.new_student, plain_student
+    before, prepare.new_student = prepare.new_student, plain_student
     try:
         train(recipe_of("ce"), tmp_path / name, toy_where_empty(), watch=quiet, dataset=make(tmp_path))
     finally:
-        session.new_student = before
+        prepare.new_student = before
     alone = RunFolder(tmp_path / name)
     for mine in found:
         assert mine[name]["test"] == pytest.approx(alone.summary()["test"], rel=1e-4)
@@ -495,8 +498,8 @@ def test_a_process_that_ends_ends_all_with_a_message_and_a_run_to_continue(place
 
 def test_evaluation_steps_leave_no_process_without_an_image():
     """513 images in steps of 512 would leave one image to two processes; one process keeps its 256."""
-    assert session._eval_size(513, 2) == 510 and session._eval_size(10_000, 2) == 512
-    assert session._eval_size(257, 1) == 256 and session._eval_size(1, 4) == 1024
+    assert eval_size(513, 2) == 510 and eval_size(10_000, 2) == 512
+    assert eval_size(257, 1) == 256 and eval_size(1, 4) == 1024
 
 
 def test_nan_of_the_teacher_names_the_images_of_the_step():
@@ -518,7 +521,7 @@ def test_images_from_files_are_named(tmp_path):
     message = r"step 3\. Their files: .*d\.png, .*a\.png\."
     with (
         pytest.raises(NonFiniteError, match=message) as caught,
-        session._files_named(replace(toy_dataset(), train=files)),
+        files_named(replace(toy_dataset(), train=files)),
     ):
         raise NonFiniteError("step 3.", [2, 0])
     assert caught.value.images == [2, 0] and "c.png" not in str(caught.value)

@@ -1,0 +1,51 @@
+"""After the last step: the test split measured once, then weights and summary in the run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from normkd_explore.data import Dataset
+from normkd_explore.models import save_weights
+from normkd_explore.training.evaluate import eval_batches, evaluate
+from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.files import explained, write_json
+from normkd_explore.training.prepare import Material, Prepared
+from normkd_explore.training.run import Run
+from normkd_explore.training.runs.inputs import Inputs, read_inputs
+from normkd_explore.training.summary import summarise
+
+
+def finish(runs: list[Run], prepared: Prepared) -> list[dict[str, Any]]:
+    """Complete the run folders and return the summaries (see `summarise`)."""
+    # An older version may have started a folder: then nobody knows what that part had.
+    kept = processes.share(lambda: [read_inputs(folder.path) for folder in prepared.folders])
+    return [_finish(run, prepared.material, inputs) for run, inputs in zip(runs, kept, strict=True)]
+
+
+def _finish(run: Run, material: Material, inputs: Inputs) -> dict[str, Any]:
+    summary = {**summarise(run.learner, _test(run, material)), "inputs": inputs}
+    if run.folder:
+        _write_results(run, material.dataset, summary)
+    return summary
+
+
+def _test(run: Run, material: Material) -> dict[str, Any]:
+    """The test split after the last epoch; protocol "paper" measured it already."""
+    measured = run.learner.history[-1].get("test")
+    if measured:
+        return measured
+    batches = eval_batches(material.dataset, "test", material.fabric.device, material.where.workers)
+    return evaluate(run.learner.model, batches.epoch(0), shared=True)
+
+
+def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any]) -> None:
+    recipe = run.learner.recipe
+    metadata = {
+        "model": recipe.student,
+        "dataset": dataset.name,
+        "num_classes": str(dataset.num_classes),
+        "method": recipe.method,
+    }
+    with explained(run.folder.student):
+        save_weights(run.learner.module, run.folder.student, metadata=metadata)
+    write_json(run.folder.path / "summary.json", summary)

@@ -1,0 +1,36 @@
+"""Lightning Fabric: the device and the precision of a run, alone or as one of the processes of torchrun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from normkd_explore.training.machine import processes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
+    """Lightning Fabric for one device, or one process of many under torchrun."""
+    kind, _, index = device.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise ValueError(f"device: found {device!r}, wanted auto, cpu, cuda, cuda:N or mps.")
+    if precision in ("16-mixed", "16"):
+        # Its gradient scaler takes the guard's place: skipped steps, norms times the scale, a state nobody saves.
+        raise ValueError(
+            f"precision: found {precision!r}, which scales the gradients; the check for NaN and the checkpoints do not "
+            "know of that scale. Take bf16-mixed: as small, with float32's range, and needing no scale."
+        )
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
+        )
+    from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
+
+    fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))
+    fabric.launch()
+    return fabric

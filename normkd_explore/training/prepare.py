@@ -1,0 +1,158 @@
+"""Before the first step: the data, the teacher and their digests, then batches, cached logits and fresh students."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normkd_explore.data import Batches, Dataset, load_dataset, make_batches
+from normkd_explore.feature_losses.couple import introduce
+from normkd_explore.methods import get_method
+from normkd_explore.training.last_step import check_last_step
+from normkd_explore.training.learner import Learner
+from normkd_explore.training.lockstep import label
+from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.compiling import require_compiler
+from normkd_explore.training.machine.fabric import make_fabric
+from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.run import Run
+from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.folders import start
+from normkd_explore.training.runs.inputs import Inputs, describe_inputs
+from normkd_explore.training.teacher.frozen import Teacher
+from normkd_explore.training.teacher.sources import load_teacher, new_student
+from normkd_explore.training.where import Where, teacher_folder
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Material:
+    """What students learn from, and what computes."""
+
+    fabric: Fabric
+    where: Where
+    dataset: Dataset
+    teacher: Teacher | None
+    """None where no recipe has one."""
+    inputs: list[Inputs]
+    """Digests of data and teacher, one for each recipe; a recipe without teacher has none of it."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """One student that is to be trained."""
+
+    recipe: Recipe
+    folder: RunFolder
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that the loop needs but the learners."""
+
+    students: list[Student]
+    material: Material
+    batches: Batches
+    guide: Teacher | None
+    """Whom the loop asks about each batch: the teacher, or one that reads its logits from the cache."""
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        return [student.recipe for student in self.students]
+
+    @property
+    def folders(self) -> list[RunFolder]:
+        return [student.folder for student in self.students]
+
+
+def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
+    """The data set of a recipe."""
+    options = dict(recipe.data_options)
+    if recipe.image_size:
+        options["image_size"] = recipe.image_size
+    return load_dataset(recipe.dataset, root=root, protocol=recipe.protocol, **options)
+
+
+def gather(recipes: list[Recipe], where: Where, dataset: Dataset | None = None) -> Material:
+    """Open the device, the data and the teacher, and describe what was found; `dataset` replaces the recipes' own."""
+    lead = recipes[0]
+    fabric = make_fabric(where.device, lead.precision)
+    if lead.compile:
+        require_compiler(fabric.device)
+    processes.announce([recipe.method for recipe in recipes], lead.batch_size)
+    data = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
+    teacher = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric))
+    inputs = processes.share(lambda: _inputs(recipes, data, teacher))
+    return Material(fabric, where, data, teacher, inputs)
+
+
+def prepare(students: list[Student], material: Material) -> Prepared:
+    """The training batches and the teacher of these students, with cached logits where that was asked for."""
+    recipes = [student.recipe for student in students]
+    lead, dataset = recipes[0], material.dataset
+    batches = make_batches(
+        dataset,
+        "train",
+        lead.batch_size,
+        augment=True,
+        seed=lead.batch_seed,
+        device=material.fabric.device,
+        workers=material.where.workers,
+        rank=processes.rank(),
+        world_size=processes.size(),
+    )
+    check_last_step(recipes, dataset, batches.schedule)
+    guide, batches = _use_cache(recipes, material, batches)
+    return Prepared(students, material, batches, guide)
+
+
+def open_runs(prepared: Prepared, resume: bool) -> list[Run]:
+    """Start the run folders, or check that they can go on, and make a learner for each."""
+    recipes, folders, material = prepared.recipes, prepared.folders, prepared.material
+    inputs = [student.inputs for student in prepared.students]
+    processes.share(lambda: start(recipes, folders, resume, inputs, str(material.fabric.device)))
+    steps = len(prepared.batches)
+    return [
+        Run(label(recipe, recipes), _learner(recipe, material, steps), folder if processes.first() else None)
+        for recipe, folder in zip(recipes, folders, strict=True)
+    ]
+
+
+def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric: Fabric) -> Teacher | None:
+    recipe = next((recipe for recipe in recipes if recipe.teacher), None)
+    if recipe is None:
+        return None
+    model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+    return Teacher(model, fabric, recipe.compile)
+
+
+def _inputs(recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None) -> list[Inputs]:
+    """Each recipe's, without the teacher where it needs none."""
+    inputs = describe_inputs(dataset, teacher)
+    return [inputs if recipe.teacher else {**inputs, "teacher": None} for recipe in recipes]
+
+
+def _use_cache(recipes: list[Recipe], material: Material, batches: Batches) -> tuple[Teacher | None, Batches]:
+    """The teacher and the batches of the loop; no teacher where none of these recipes has one."""
+    teacher, cache = material.teacher, material.where.teacher_cache
+    if teacher is None or not any(recipe.teacher for recipe in recipes):
+        return None, batches
+    if cache is None:
+        return teacher, batches
+    features = any(get_method(recipe.method).needs_features for recipe in recipes)
+    # Compiled code rounds differently, so a table says which it is from; on a CPU the teacher is never compiled.
+    compiled = recipes[0].compile and teacher.fabric.device.type != "cpu"
+    precision = recipes[0].precision + (", compiled" if compiled else "")
+    return cache.attach(teacher, material.dataset, batches, precision, features)
+
+
+def _learner(recipe: Recipe, material: Material, steps: int) -> Learner:
+    dataset, couple = material.dataset, None
+    student = new_student(recipe.student, dataset.num_classes, recipe.seed)
+    if get_method(recipe.method).needs_features:
+        couple = introduce(student, material.teacher.model, dataset.image_size, dataset.train.labels_N)
+    return Learner(recipe, student, material.fabric, steps, couple)
