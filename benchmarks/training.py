@@ -87,13 +87,13 @@ class Bench:
         return self.time(field_steps(self.dataset, teacher, student, BATCH, self.fabric.device))
 
     def _ours(self) -> float:
-        return self._fit(self.teacher(), self._batches())
+        return self._fit(self.teacher(), self.batches())
 
     def _cached(self) -> float:
         return self._fit(*self.warm_cache())
 
     def _student(self) -> float:
-        batch, learner = next(iter(self._batches().epoch(0))), self.learner()
+        batch, learner = next(iter(self.batches().epoch(0))), self.learner()
         logits_BC = torch.randn(BATCH, CLASSES, device=self.fabric.device)
 
         def steps() -> Iterator[int]:
@@ -137,9 +137,9 @@ class Bench:
     def warm_cache(self) -> tuple[Teacher, Any]:
         """Teacher and batches with every logit of these steps known: random ones, read as fast as true ones."""
         teacher = self.teacher()
-        cached, batches = TeacherCache("memory", tell=lambda text: None).attach(teacher, self.dataset, self._batches())
+        cached, batches = TeacherCache("memory", tell=lambda text: None).attach(teacher, self.dataset, self.batches())
         assert isinstance(cached, CachedTeacher)
-        for step, batch in enumerate(self._batches().epoch(0)):
+        for step, batch in enumerate(self.batches().epoch(0)):
             rows_B = (batch.index_B * self.dataset.views.count + batch.view_B).cpu()
             cached.table.write(rows_B, torch.randn(len(rows_B), CLASSES, device=self.fabric.device))
             if step > self.steps + WARM_UP + batches.stretch:
@@ -157,7 +157,8 @@ class Bench:
         steps = -(-len(self.dataset.train) // BATCH)
         return Learner(recipe, new_student(self.student_name, CLASSES, 0), self.fabric, steps)
 
-    def _batches(self) -> Any:
+    def batches(self) -> Any:
+        """The training batches of the loop."""
         return make_batches(self.dataset, "train", BATCH, augment=True, device=self.fabric.device)
 
     def _wait(self) -> None:

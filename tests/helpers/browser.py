@@ -26,9 +26,9 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel
 
 
 class Lab:
-    """A JupyterLab server on a free port, with its own settings, serving `folder`."""
+    """A JupyterLab server on a free port, with its own settings, serving `folder`; `changes` go to its environment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **changes: str) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
         self.token = secrets.token_hex(16)
@@ -36,8 +36,9 @@ class Lab:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         self.log = (folder / "server.log").open("w")
+        environment = {**_environment(folder), **changes}
         self.process = subprocess.Popen(
-            self._command(), env=_environment(folder), stdout=self.log, stderr=subprocess.STDOUT, cwd=self.folder
+            self._command(), env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.folder
         )
 
     def _command(self) -> list[str]:
