@@ -40,7 +40,7 @@ def test_a_step_finds_the_memory_of_the_one_before():
     before, after = faults("leave"), faults("keep")
     assert (before[0], after[0]) == ("None", "True")
     assert before[1] > 4 * 500
-    assert after[1] < before[1] / 10
+    assert after[1] < before[1] / 4
 
 
 @pytest.mark.parametrize("name", allocator.ITS_OWN)
