@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -11,7 +13,9 @@ from normkd_explore.cli.options import Keeping, Pair, RunOptions, Teacher
 from normkd_explore.cli.terminal import say
 
 if TYPE_CHECKING:
-    from normkd_explore.training import Recipe
+    from pathlib import Path
+
+    from normkd_explore.training import Recipe, Where
 
 
 @command
@@ -20,7 +24,13 @@ def compare(
     options: RunOptions,
     teacher: Teacher,
     keeping: Keeping,
-    methods: Annotated[str, Option(help="Names separated by commas.", metavar="NAMES")] = "ce,kd,normkd",
+    methods: Annotated[
+        str,
+        Option(
+            help="Names separated by commas, each with changes if you like: kd,kd:temperature=2:kd_weight=9.",
+            metavar="NAMES",
+        ),
+    ] = "ce,kd,normkd",
     seeds: Annotated[int, Option(help="How many paired seeds, from 0 on.", min=1, metavar="N")] = 3,
     lesson: Annotated[bool, Option("--lesson", help="The short recipe of notebook 02 (glyphs only).")] = False,
 ) -> None:
@@ -34,24 +44,37 @@ def compare(
     """
     from normkd_explore.training import compare as run
     from normkd_explore.training.runs.report import format_report
-    from normkd_explore.training.where import run_name
 
     where = options.place(teacher)
-    turns = [_recipes(pair.preset, methods, seed, lesson, options) for seed in range(seeds)]
+    specs = [spec.strip() for spec in methods.split(",")]
+    turns = [[_recipe(pair.preset, spec, seed, lesson, options) for spec in specs] for seed in range(seeds)]
     if options.data_seed is not None:
         turns = [[recipe for recipes in turns for recipe in recipes]]
     summaries: list[dict[str, Any]] = []
     for recipes in turns:
-        outs = [keeping.out / run_name(recipe) if keeping.out else None for recipe in recipes]
+        outs = [_folder(recipe, spec, keeping, where) for recipe, spec in zip(recipes, cycle(specs))]
         summaries += run(recipes, outs, where, keeping.resume)
     say(format_report(summaries))
 
 
-def _recipes(preset: str, methods: str, seed: int, lesson: bool, options: RunOptions) -> list[Recipe]:
-    """One recipe for each method, all of one seed."""
+def _recipe(preset: str, spec: str, seed: int, lesson: bool, options: RunOptions) -> Recipe:
+    """The recipe of METHOD or METHOD:NAME=VALUE:... for one seed."""
+    from normkd_explore.methods import get_method
+    from normkd_explore.methods.options import changed_settings, split_spec
     from normkd_explore.training import get_preset
     from normkd_explore.training import lesson as shorten
 
-    recipes = [get_preset(preset, name.strip(), seed) for name in methods.split(",")]
-    recipes = [shorten(recipe) if lesson else recipe for recipe in recipes]
-    return [options.change(recipe) for recipe in recipes]
+    name, arguments, weights = split_spec(spec)
+    recipe = get_preset(preset, name, seed)
+    recipe = shorten(recipe) if lesson else recipe
+    settings = changed_settings(get_method(name), recipe.settings, arguments, **weights)
+    return options.change(replace(recipe, settings=settings))
+
+
+def _folder(recipe: Recipe, spec: str, keeping: Keeping, where: Where) -> Path:
+    """The run's folder; changes are in its name, so that two settings of one method stand side by side."""
+    from normkd_explore.training.where import default_folder, run_name
+
+    plain = keeping.out / run_name(recipe) if keeping.out else default_folder(recipe, where)
+    _, *changes = (part.strip() for part in spec.split(":"))
+    return plain.with_name("-".join([recipe.method, *changes]) + plain.name.removeprefix(recipe.method))

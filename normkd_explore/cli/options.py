@@ -23,7 +23,6 @@ from typer import Argument, Option
 from normkd_explore.cli.command import Alone
 
 if TYPE_CHECKING:
-    from normkd_explore.methods import Method, Settings
     from normkd_explore.training import Recipe, Where
 
 
@@ -53,17 +52,12 @@ class MethodChoice:
     def change(self, recipe: Recipe) -> Recipe:
         """The recipe with the arguments and weights of the command line."""
         from normkd_explore.methods import get_method
+        from normkd_explore.methods.options import changed_settings
 
-        return replace(recipe, settings=self._settings(get_method(self.method), recipe.settings))
-
-    def _settings(self, method: Method, settings: Settings) -> Settings:
-        from normkd_explore.methods.options import read_argument
-
-        changed = {**settings.loss, **dict(read_argument(method, text) for text in self.set or [])}
-        weights = _given(ce_weight=self.ce_weight, kd_weight=self.kd_weight)
-        if changed == settings.loss and not weights:
-            return settings
-        return replace(settings, loss=changed, **weights, published=False, source="changed on the command line")
+        weights = {"ce_weight": self.ce_weight, "kd_weight": self.kd_weight}
+        return replace(
+            recipe, settings=changed_settings(get_method(self.method), recipe.settings, self.set or (), **weights)
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from normkd_explore.divergence import KL, Decoupled
 from normkd_explore.losses.base import DistillationLoss
 from normkd_explore.precision import in_full_precision
 from normkd_explore.temperature import Constant
+from normkd_explore.temperature.constant import ConstantWeight
 
 
 class CE(nn.Module):
@@ -41,14 +42,18 @@ class KD(DistillationLoss):
 
         l = T² · KL( softmax(z_t / T) || softmax(z_s / T) ),   mean over the batch
 
+    With `weight="variance"` each sample counts std(z_t)² times as much: NormKD's weights at KD's temperature. Of the
+    four ways to cross a temperature (T or T_norm · std) with a weight (alike or the variance), KD, this one, LSKD and
+    NormKD are one each.
     Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531.
     """
 
-    def __init__(self, temperature: float = 4.0) -> None:
-        super().__init__(Constant(temperature), KL())
+    def __init__(self, temperature: float = 4.0, weight: ConstantWeight = "alike") -> None:
+        super().__init__(Constant(temperature, weight), KL())
 
     def extra_repr(self) -> str:
-        return f"temperature={self.policy.temperature}"
+        chosen = "" if self.policy.weight == "alike" else f", weight={self.policy.weight!r}"
+        return f"temperature={self.policy.temperature}{chosen}"
 
 
 class DKD(DistillationLoss):

@@ -1,11 +1,15 @@
-"""Arguments of a method's loss as a user types them: NAME=VALUE."""
+"""A method and the arguments of its loss as a user types them: NAME=VALUE, and METHOD:NAME=VALUE:NAME=VALUE."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from normkd_explore.methods.registry import Method
+from normkd_explore.methods.registry import Method, Settings, get_method
+
+WEIGHTS = ("ce_weight", "kd_weight")
 
 
 def arguments_of(method: Method) -> dict[str, Any]:
@@ -44,6 +48,44 @@ def read_argument(method: Method, text: str) -> tuple[str, Any]:
     except (KeyError, ValueError) as error:
         kinds = {bool: "true or false", tuple: "numbers with commas between them"}
         raise ValueError(f"--set {name}: found {value!r}, wanted {kinds.get(type(default), 'a number')}.") from error
+
+
+def changed_settings(
+    method: Method, settings: Settings, arguments: Sequence[str] = (), **weights: float | None
+) -> Settings:
+    """`settings` with the NAME=VALUE of `arguments` and those of `weights` that are given, marked as not published."""
+    loss = {**settings.loss, **dict(read_argument(method, text) for text in arguments)}
+    given = {name: value for name, value in weights.items() if value is not None}
+    if loss == settings.loss and not given:
+        return settings
+    return replace(settings, loss=loss, **given, published=False, source="changed on the command line")
+
+
+def split_spec(spec: str) -> tuple[str, list[str], dict[str, float]]:
+    """The parts of METHOD:NAME=VALUE:...: the method's name, arguments of its loss, and weights by name.
+
+    `kd:temperature=2:kd_weight=9` is KD at T = 2 with its distillation term counted 9 times.
+
+    Raises:
+        ValueError: no such method, no such argument, or a value of another kind.
+    """
+    name, *changes = (part.strip() for part in spec.split(":"))
+    method, arguments, weights = get_method(name), [], {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key in WEIGHTS:
+            weights[key] = _number(spec, key, value)
+        else:
+            read_argument(method, change)
+            arguments.append(change)
+    return name, arguments, weights
+
+
+def _number(spec: str, key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"methods: found {spec!r}, wanted a number for {key}, not {value!r}.") from None
 
 
 def format_argument(value: Any) -> str:

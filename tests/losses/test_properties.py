@@ -256,7 +256,7 @@ def test_words_and_copies():
     ]
     kd, s_t_y = KD(3), random_inputs()
     assert repr(DistillationLoss(kd.policy, kd.divergence)) == (
-        "DistillationLoss(policy=Constant(temperature=3.0), divergence=KL())"
+        "DistillationLoss(policy=Constant(temperature=3.0, weight='alike'), divergence=KL())"
     )
     for loss in ALL:
         assert loss.state_dict() == {} and list(loss.parameters()) == []

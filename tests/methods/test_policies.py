@@ -177,7 +177,7 @@ def test_unweighted_keeps_the_temperatures():
     plain, bare = Std(2.0)(z_s, z_t), Unweighted(Std(2.0))(z_s, z_t)
     assert torch.equal(plain.T_s, bare.T_s) and torch.equal(plain.T_t, bare.T_t) and (bare.weight == 1).all()
     assert list(Unweighted(Learned()).parameters()) and repr(Unweighted(Constant(3))) == (
-        "Unweighted(Constant(temperature=3.0))"
+        "Unweighted(Constant(temperature=3.0, weight='alike'))"
     )
 
 

@@ -168,7 +168,7 @@ def test_constructor_refuses_bad_weight_and_eps():
 
 
 def test_words():
-    assert repr(Constant(4)) == "Constant(temperature=4.0)"
+    assert repr(Constant(4)) == "Constant(temperature=4.0, weight='alike')"
     assert repr(Std(np.float32(2))) == "Std(t_norm=2.0, weight='teacher', eps=0.0)"
     assert "T = 4" in Constant(4).describe() and "T² = 16" in Constant(4).describe()
     assert "2 · std(z)" in Std(2.0).describe() and "square of the teacher's T" in Std(2.0).describe()
