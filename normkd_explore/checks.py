@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+IGNORED = -100
+"""The label of a sample that does not count, as in `torch.nn.functional.cross_entropy`."""
+
 
 def check_positive(name: str, value: Any) -> float:
     """Return `value` as a float if it is a finite number above 0.
@@ -124,11 +127,11 @@ def check_pair(logits_student: Any, logits_teacher: Any) -> None:
 
 
 def check_target(target: Any, logits_student: Tensor, needed_by: str) -> None:
-    """Check that `target` holds one int64 class index in 0..C-1 for each row of `logits_student`.
+    """Check that `target` holds one int64 class index in 0..C-1, or -100, for each row of `logits_student`.
 
     Raises:
         TypeError: missing, not a tensor, or not int64.
-        ValueError: another shape or device, or a label outside 0..C-1 (CPU in eager mode only).
+        ValueError: another shape or device, or another label (CPU in eager mode only).
     """
     batch, classes = logits_student.shape
     if target is None:
@@ -161,19 +164,30 @@ def _check_target_shape(target: Tensor, batch: int, classes: int) -> None:
 
 
 def _check_target_range(target_B: Tensor, classes: int) -> None:
-    low, high = (int(bound) for bound in target_B.aminmax())
+    counted_B = target_B[target_B != IGNORED]
+    low, high = (int(bound) for bound in counted_B.aminmax()) if len(counted_B) else (0, 0)
     if low >= 0 and high < classes:
         return
     todo = "The data set has other classes than the classifier: compare num_classes with the labels."
-    if low == -100:
-        todo = "-100 usually marks samples to ignore: remove those rows from logits and target first."
-    elif low < 0:
-        todo = "Negative labels often mark unlabelled samples: remove those rows from logits and target first."
+    if low < 0:
+        todo = "Negative labels often mark unlabelled samples: -100 leaves such rows out."
     elif low >= 1 and high == classes:
         todo = "The labels seem to start at 1: pass target - 1."
     raise ValueError(
         f"target holds labels from {low} to {high}, wanted 0 to {classes - 1} for logits of {classes} classes. {todo}"
     )
+
+
+def rows_that_count(target: Any, logits: Tensor) -> Tensor | None:
+    """Which rows of `logits` have another label than -100, bool (B,); None where all do, or there are no labels.
+
+    Nobody waits for a GPU here: there the answer is a mask even where all rows count. What is no int64 tensor (B,), as
+    a loss without need of labels may be given, marks nothing.
+    """
+    if not isinstance(target, Tensor) or target.dtype != torch.int64 or target.shape != logits.shape[:1]:
+        return None
+    counts_B = target != IGNORED
+    return None if _may_read_values(target) and bool(counts_B.all()) else counts_B
 
 
 def _check_same_device(name: str, tensor: Tensor, logits_student: Tensor) -> None:

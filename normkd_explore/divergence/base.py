@@ -12,7 +12,9 @@ from torch.nn import functional as F
 class Divergence(Protocol):
     """Anything that turns softened logits (B, C), (B, C) and labels (B,) into one number a sample (B,).
 
-    What is measured on the batch as a whole is added to every sample alike, so that the mean holds it once.
+    What is measured on the batch as a whole is added to every sample alike, so that the mean holds it once. A
+    divergence that does so has `over_batch = True`, and must leave out rows whose label is -100 (`rows_that_count`).
+    The others are given class 0 there, and what they return for such a row is thrown away.
     """
 
     needs_target: ClassVar[bool]

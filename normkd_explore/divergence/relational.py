@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from normkd_explore.checks import check_non_negative
+from normkd_explore.checks import check_non_negative, rows_that_count
 from normkd_explore.precision import without_autocast
 
 
@@ -38,6 +38,7 @@ class Correlation:
     gamma: float
     eps: float = 1e-8
     needs_target: ClassVar[bool] = False
+    over_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("beta", "gamma", "eps"):
@@ -45,15 +46,28 @@ class Correlation:
 
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor:
         p_s_BC, p_t_BC = soft_s.softmax(dim=1), soft_t.softmax(dim=1)
-        between_classes_B = 1 - self._pearson(p_s_BC, p_t_BC, dim=1)
-        within_classes = 1 - self._pearson(p_s_BC, p_t_BC, dim=0).mean()
+        counts_B = rows_that_count(target, soft_s)
+        between_classes_B = 1 - self._pearson(*(_centred(p_BC, 1) for p_BC in (p_s_BC, p_t_BC)), dim=1)
+        within_classes = 1 - self._pearson(*(_centred(p_BC, 0, counts_B) for p_BC in (p_s_BC, p_t_BC)), dim=0).mean()
         return self.beta * between_classes_B + self.gamma * within_classes
 
     def _pearson(self, a_BC: Tensor, b_BC: Tensor, dim: int) -> Tensor:
-        a_BC, b_BC = (x_BC - x_BC.mean(dim, keepdim=True) for x_BC in (a_BC, b_BC))
         lengths = torch.linalg.vector_norm(a_BC, dim=dim) * torch.linalg.vector_norm(b_BC, dim=dim)
         # The smallest normal number keeps 0/0 away where eps is 0 or two lengths underflow.
         return (a_BC * b_BC).sum(dim) / (lengths + self.eps).clamp_min(torch.finfo(lengths.dtype).tiny)
+
+
+def _centred(p_BC: Tensor, dim: int, counts_B: Tensor | None = None) -> Tensor:
+    """p minus its mean along `dim`; rows that do not count are left out of the mean over the batch, and are 0."""
+    if counts_B is None:
+        return p_BC - p_BC.mean(dim, keepdim=True)
+    p_BC = without_uncounted(p_BC, counts_B)
+    return without_uncounted(p_BC - p_BC.sum(dim, keepdim=True) / counts_B.sum().clamp_min(1), counts_B)
+
+
+def without_uncounted(p_BC: Tensor, counts_B: Tensor | None) -> Tensor:
+    """The rows that count, and zeros in the place of the others; None: all count."""
+    return p_BC if counts_B is None else torch.where(counts_B[:, None], p_BC, 0.0)
 
 
 @dataclass(frozen=True)
@@ -74,13 +88,16 @@ class GramMatrices:
     classes: float = 1.0
     batch: float = 1.0
     needs_target: ClassVar[bool] = False
+    over_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("classes", "batch"):
             object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))
 
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor:
-        over_classes, over_batch_B = gram_distances(soft_s.softmax(dim=1), soft_t.softmax(dim=1))
+        counts_B = rows_that_count(target, soft_s)
+        p_s_BC, p_t_BC = (without_uncounted(soft_BC.softmax(dim=1), counts_B) for soft_BC in (soft_s, soft_t))
+        over_classes, over_batch_B = gram_distances(p_s_BC, p_t_BC)
         return self.classes * over_classes + self.batch * over_batch_B
 
 

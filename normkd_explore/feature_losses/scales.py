@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normkd_explore.checks import rows_that_count
 from normkd_explore.feature_losses.couple import look
-from normkd_explore.losses.base import LogitLoss
+from normkd_explore.losses.base import LogitLoss, mean_of_counted
 from normkd_explore.models.features import Features
 from normkd_explore.precision import ignores_autocast, in_full_precision
 
@@ -30,7 +31,7 @@ class SDD(nn.Module):
         w_bp = 2 if the teacher is right on just one of cell p and cell 0, else 1
         loss = mean over B
 
-    Cell 0 is the whole image. With that cell alone, the loss is `base`.
+    Cell 0 is the whole image. With that cell alone, the loss is `base`. Images of the label -100 are left out.
 
     Args:
         base: any loss on logits; one that looks at a batch as a whole sees B · P rows.
@@ -54,8 +55,8 @@ class SDD(nn.Module):
         losses_R = self.base.per_sample(cells_s.flatten(0, 1), cells_t.flatten(0, 1), target_R)
         right_BP = cells_t.argmax(dim=2) == target[:, None]
         weights_BP = 1 + (right_BP != right_BP[:, :1]).to(losses_R.dtype)
-        total = (weights_BP * losses_R.view(batch, cells)).sum() / batch
-        return total / cells if self.average else total
+        losses_B = (weights_BP * losses_R.view(batch, cells)).sum(dim=1)
+        return mean_of_counted(losses_B / cells if self.average else losses_B, rows_that_count(target, losses_B))
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Tell the base."""

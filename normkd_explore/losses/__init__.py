@@ -4,7 +4,8 @@
 
 Every loss is called `loss(logits_student, logits_teacher, target=None)` and returns the distillation term
 alone, a scalar; adding cross-entropy, and the factors of both, is the training recipe's matter. float16 and
-bfloat16 logits are computed in float32, float64 stays float64. The teacher never receives a gradient. Bad
+bfloat16 logits are computed in float32, float64 stays float64. The teacher never receives a gradient. Rows with
+the label -100 are left out by every loss, whether it needs labels or not, as cross-entropy leaves them out. Bad
 inputs raise errors that say what to do; their values (NaN, label range) are looked at only on the CPU in
 eager mode (see `normkd_explore.checks`).
 """

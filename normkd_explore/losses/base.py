@@ -4,10 +4,12 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from normkd_explore.checks import check_pair, check_target
+from normkd_explore.checks import check_pair, check_target, rows_that_count
 from normkd_explore.divergence import Divergence
 from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import TemperaturePolicy, tell_epoch
@@ -18,9 +20,11 @@ class LogitLoss(nn.Module):
 
     Args of a call:
         logits_student, logits_teacher: raw outputs of the classifiers, (B, C).
-        target: int64 class indices (B,), for losses that need them; the others ignore it.
+        target: int64 class indices (B,). Rows with the label -100 are left out by every loss, and so is what they
+            would be to other rows. Losses that do not need labels look at nothing else in it.
     Returns:
-        a scalar, the mean over the batch; `per_sample` returns what it is the mean of, (B,).
+        a scalar, the mean over the rows that count, 0 without any; `per_sample` returns what it is the mean of, (B,),
+        with 0 for the rows that are left out.
     Raises:
         TypeError, ValueError: wrong type, dtype, shape, device or value; the message says what to do.
     """
@@ -28,18 +32,24 @@ class LogitLoss(nn.Module):
     needs_target = False
 
     def forward(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
-        return self.per_sample(logits_student, logits_teacher, target).mean()
+        return mean_of_counted(*self._losses(logits_student, logits_teacher, target))
 
     def per_sample(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor | None = None) -> Tensor:
-        """The loss of each sample, (B,); their mean is the loss."""
+        """The loss of each sample, (B,); their mean over the rows that count is the loss."""
+        return self._losses(logits_student, logits_teacher, target)[0]
+
+    def _losses(self, logits_student: Tensor, logits_teacher: Tensor, target: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of each sample, (B,), and which of them count."""
         check_pair(logits_student, logits_teacher)
         if self.needs_target:
             check_target(target, logits_student, needed_by=type(self).__name__)
         with without_autocast(logits_student):
-            return self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
+            losses_B = self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
+        counts_B = rows_that_count(target, losses_B)
+        return (losses_B if counts_B is None else torch.where(counts_B, losses_B, 0.0)), counts_B
 
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
-        """The loss of each sample, (B,), from checked logits in float32 or float64."""
+        """The loss of each sample, (B,), from checked logits in float32 or float64; any for rows left out."""
         raise NotImplementedError
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
@@ -65,6 +75,8 @@ class DistillationLoss(LogitLoss):
 
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
         T_s_B1, T_t_B1, weight_B1 = self.policy(z_s_BC, z_t_BC)
+        if not getattr(self.divergence, "over_batch", False):
+            target = _as_classes(target)
         return weight_B1.squeeze(1) * self.divergence(soften(z_s_BC, T_s_B1), soften(z_t_BC, T_t_B1), target)
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
@@ -104,6 +116,16 @@ class WeightedSum(LogitLoss):
 
     def extra_repr(self) -> str:
         return repr(list(zip(self.factors, self.parts, strict=True)))
+
+
+def mean_of_counted(losses_B: Tensor, counts_B: Tensor | None) -> Tensor:
+    """Mean over the rows that count (None: all), 0 without any; the others are 0."""
+    return losses_B.mean() if counts_B is None else losses_B.sum() / counts_B.sum().clamp_min(1)
+
+
+def _as_classes(target: Any) -> Any:
+    """Labels with class 0 in the place of -100: what a divergence makes of such a row is thrown away."""
+    return target.clamp_min(0) if isinstance(target, Tensor) and target.dtype == torch.int64 else target
 
 
 def soften(z_BC: Tensor, T_B1: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from normkd_explore.checks import check_logits, check_target
+from normkd_explore.checks import IGNORED, check_logits, check_target, rows_that_count
 from normkd_explore.divergence import KL, Decoupled
-from normkd_explore.losses.base import DistillationLoss
+from normkd_explore.losses.base import DistillationLoss, mean_of_counted
 from normkd_explore.precision import in_full_precision
 from normkd_explore.temperature import Constant
 from normkd_explore.temperature.constant import ConstantWeight
@@ -19,22 +19,24 @@ class CE(nn.Module):
 
         l = -log softmax(z_s)[y],   mean over the batch
 
-    `logits_teacher` is ignored and may be None. Shapes and errors as in `LogitLoss`.
+    `logits_teacher` is ignored and may be None. Shapes, labels of -100 and errors as in `LogitLoss`.
     """
 
     def forward(
         self, logits_student: Tensor, logits_teacher: Tensor | None = None, target: Tensor | None = None
     ) -> Tensor:
-        return self.per_sample(logits_student, logits_teacher, target).mean()
+        return mean_of_counted(
+            self.per_sample(logits_student, logits_teacher, target), rows_that_count(target, logits_student)
+        )
 
     def per_sample(
         self, logits_student: Tensor, logits_teacher: Tensor | None = None, target: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy of each sample, (B,)."""
+        """Cross-entropy of each sample, (B,); 0 where the label is -100."""
         check_logits("logits_student", logits_student)
         check_target(target, logits_student, needed_by="CE")
         (z_s_BC,) = in_full_precision(logits_student)
-        return F.cross_entropy(z_s_BC, target, reduction="none")
+        return F.cross_entropy(z_s_BC, target, reduction="none", ignore_index=IGNORED)
 
 
 class KD(DistillationLoss):

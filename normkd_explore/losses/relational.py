@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normkd_explore.checks import rows_that_count
 from normkd_explore.divergence import Correlation, Differences, gram_distances, kl_B
+from normkd_explore.divergence.relational import without_uncounted
 from normkd_explore.losses.base import DistillationLoss, LogitLoss, soften
 from normkd_explore.temperature import Constant, TemperaturePolicy, Unweighted, tell_epoch
 
@@ -62,20 +64,23 @@ class MultiLevelLoss(LogitLoss):
             tell_epoch(policy, epoch, epochs)
 
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
-        samples, classes = (_kept_share(n) if self.as_coded else 1.0 for n in z_s_BC.shape)
+        counts_B = rows_that_count(target, z_s_BC)
+        number = len(z_s_BC) if counts_B is None else counts_B.sum().clamp_min(1)
+        samples, classes = (_kept_share(n) if self.as_coded else 1.0 for n in (number, z_s_BC.shape[1]))
         total_B = 0.0 * z_s_BC[:, 0]
         for policy in self.policies:
             T_s_B1, T_t_B1, weight_B1 = policy(z_s_BC, z_t_BC)
             log_p_s_BC, log_p_t_BC = (
                 F.log_softmax(soften(z_BC, T_B1), dim=1) for z_BC, T_B1 in ((z_s_BC, T_s_B1), (z_t_BC, T_t_B1))
             )
-            over_classes, over_batch_B = gram_distances(log_p_s_BC.exp(), log_p_t_BC.exp())
+            p_s_BC, p_t_BC = (without_uncounted(log_p_BC.exp(), counts_B) for log_p_BC in (log_p_s_BC, log_p_t_BC))
+            over_classes, over_batch_B = gram_distances(p_s_BC, p_t_BC)
             by_sample_B = weight_B1.squeeze(1) * kl_B(log_p_s_BC, log_p_t_BC) + over_batch_B
             total_B = total_B + samples * by_sample_B + classes * over_classes
         return total_B
 
 
-def _kept_share(n: int) -> float:
+def _kept_share(n: int | Tensor) -> float | Tensor:
     # What lies at or below the median of n different values: half of them, or with odd n one more than the rest.
     return (n + 1) // 2 / n
 
