@@ -24,6 +24,8 @@ def finish(runs: list[Run], prepared: Prepared) -> list[dict[str, Any]]:
 
 def _finish(run: Run, material: Material, inputs: Inputs) -> dict[str, Any]:
     summary = {**summarise(run.learner, _test(run, material)), "inputs": inputs}
+    if material.trust and run.learner.recipe.teacher:
+        summary["validation"] = material.trust
     if run.folder:
         _write_results(run, material.dataset, summary)
     return summary

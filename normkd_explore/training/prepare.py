@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from normkd_explore.data import Batches, Dataset, load_dataset, make_batches
 from normkd_explore.feature_losses.couple import introduce
 from normkd_explore.methods import get_method
 from normkd_explore.training.last_step import check_last_step
+from normkd_explore.training.leak import Trust, validation_trust, warning
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.lockstep import label
 from normkd_explore.training.machine import processes
@@ -21,7 +23,7 @@ from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import start
 from normkd_explore.training.runs.inputs import Inputs, describe_inputs
 from normkd_explore.training.teacher.frozen import Teacher
-from normkd_explore.training.teacher.sources import load_teacher, new_student
+from normkd_explore.training.teacher.sources import load_teacher, new_student, weights_place
 from normkd_explore.training.where import Where, teacher_folder
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Material:
     """None where no recipe has one."""
     inputs: list[Inputs]
     """Digests of data and teacher, one for each recipe; a recipe without teacher has none of it."""
+    trust: Trust | None = None
+    """Whether the teacher has learned the validation images; None without such images or without a teacher."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def gather(recipes: list[Recipe], where: Where, dataset: Dataset | None = None) 
     data = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
     teacher = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric))
     inputs = processes.share(lambda: _inputs(recipes, data, teacher))
-    return Material(fabric, where, data, teacher, inputs)
+    return Material(fabric, where, data, teacher, inputs, _trust(recipes, data, teacher, where, inputs[0]))
 
 
 def prepare(students: list[Student], material: Material) -> Prepared:
@@ -128,6 +132,18 @@ def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric:
         return None
     model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
     return Teacher(model, fabric, recipe.compile)
+
+
+def _trust(
+    recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None, where: Where, inputs: Inputs
+) -> Trust | None:
+    """Ask, and say before training what is wrong with choosing on the validation images."""
+    recipe = next((recipe for recipe in recipes if recipe.teacher), recipes[0])
+    weights = weights_place(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+    trust = validation_trust(dataset, teacher, weights, inputs) if teacher else None
+    if (text := warning(trust)) and processes.first():
+        print(text, file=sys.stderr, flush=True)
+    return trust
 
 
 def _inputs(recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None) -> list[Inputs]:

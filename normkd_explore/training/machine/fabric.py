@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -29,6 +30,8 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         raise ValueError(
             "device: found 'cuda', but this PyTorch sees no CUDA device. `normkd doctor` shows why; --device cpu works."
         )
+    if kind == "cpu":
+        keep_freed_memory()
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
 
     fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))

@@ -28,6 +28,7 @@ class Key(NamedTuple):
     settings: str
 
 
+DISTRUSTED = ("learned", "suspect")
 Groups = dict[Key, dict[int, Summary]]
 
 
@@ -59,7 +60,13 @@ def format_report(summaries: Sequence[Summary]) -> str:
         test = f"p (sign-flip, sampled beyond {EXACT_UP_TO} pairs)" if sampled else "p (sign-flip)"
         head = ("preset", "comparison", "n pairs", "mean difference (points)", "std", test)
         text += "\n\nPaired by seed, test top-1 of the last epoch:\n" + table(head, differences)
-    return text
+    return text + _distrust(summaries)
+
+
+def _distrust(summaries: Sequence[Summary]) -> str:
+    """A note where validation images were no news to the teacher (see `normkd_explore.training.leak`)."""
+    reasons = {trust["why"] for run in summaries if (trust := run.get("validation")) and trust["verdict"] in DISTRUSTED}
+    return "".join(f"\n\nval is not to be trusted for choosing here: {reason}" for reason in sorted(reasons))
 
 
 def _group(summaries: Sequence[Summary]) -> Groups:

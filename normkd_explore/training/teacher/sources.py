@@ -45,6 +45,16 @@ def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, traine
     )
 
 
+def weights_place(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> Path | str:
+    """Where `load_teacher` takes the weights from: a path, or "package" or "torchvision"."""
+    if weights is not None:
+        return Path(weights)
+    if (dataset.name, name) in SHIPPED:
+        return "package"
+    pretrained = dataset.name == "imagenet" and name in WITH_WEIGHTS and dataset.num_classes == IMAGENET_CLASSES
+    return "torchvision" if pretrained or trained is None else trained
+
+
 def load_example_student(recipe: Recipe, dataset: Dataset) -> nn.Module:
     """A student of the recipe's kind to look at before training: half-trained for glyphs, else with fresh weights."""
     shipped = EXAMPLES.get((dataset.name, recipe.student))
