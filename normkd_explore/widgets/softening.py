@@ -21,7 +21,8 @@ from torch import Tensor
 from normkd_explore.analysis.softening import methods_at, soften
 from normkd_explore.figures.softening import softening_figure
 from normkd_explore.widgets.bundle import FOLDER, join_modules
-from normkd_explore.widgets.sprite import make_sprite
+from normkd_explore.widgets.sprite import LARGEST_TILE, make_sprite
+from normkd_explore.widgets.thinning import carried_rows
 
 # Lowest value, highest value and step of each slider.
 LIMITS = {"T": (0.5, 20.0, 0.1), "T_norm": (0.1, 5.0, 0.05)}
@@ -59,8 +60,11 @@ class SofteningExplorer(anywidget.AnyWidget):
         state: what to show first, see `state`; keys that are left out keep their defaults.
     Raises:
         TypeError, ValueError: an argument does not fit the others; the message names it.
+    Warns:
+        UserWarning: more samples than a browser can hold; those of `rows_N` are shown, evenly over all.
 
     Attributes:
+        rows_N: positions, among the samples that were given, of those that are shown.
         state: dict with "sample" and "pinned" (positions; None for no second sample), "T", "T_norm", "sort" (index,
             std, entropy, correctness, disagreement), "classes" (top, all), "show" (probabilities, gradients) and
             "scale" (fit, same, log). Assign a dict with any of these keys to move the view.
@@ -86,8 +90,9 @@ class SofteningExplorer(anywidget.AnyWidget):
         self.logits_t_NC, self.logits_s_NC = _float32(logits_t), _float32(logits_s)
         self.class_names = [str(name) for name in class_names]
         labels_N = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-        sprite, columns = make_sprite(images)
         self._check_parts(labels_N, len(images))
+        images, labels_N, state = self._carry(images, labels_N, dict(state or {}))
+        sprite, columns = make_sprite(images)
         self.labels = [int(label) for label in labels_N]
         setup = {"labels": self.labels, "class_names": self.class_names, "columns": columns, "limits": LIMITS}
         super().__init__(
@@ -96,7 +101,22 @@ class SofteningExplorer(anywidget.AnyWidget):
             _logits_s=self.logits_s_NC.astype("<f4").tobytes(),
             _sprite=sprite,
         )
-        self.state = dict(state or {})
+        self.state = state
+
+    def _carry(
+        self, images: ArrayLike | Tensor, labels_N: NDArray[Any], state: dict[str, Any]
+    ) -> tuple[ArrayLike | Tensor, NDArray[Any], dict[str, Any]]:
+        """Leave out samples where a browser could not hold all; positions in `state` become those among the rest."""
+        samples, classes = self.logits_t_NC.shape
+        named = {key: state[key] for key in ("sample", "pinned") if isinstance(state.get(key), int)}
+        images_NHWC = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
+        tile = 3 * min(LARGEST_TILE, max(images_NHWC.shape[1:3], default=0)) ** 2
+        self.rows_N = carried_rows(samples, 8 * classes + tile, named.values())
+        if len(self.rows_N) == samples:
+            return images, labels_N, state
+        self.logits_t_NC, self.logits_s_NC = self.logits_t_NC[self.rows_N], self.logits_s_NC[self.rows_N]
+        places = {key: int(np.searchsorted(self.rows_N, n)) for key, n in named.items()}
+        return images_NHWC[self.rows_N], labels_N[self.rows_N], {**state, **places}
 
     def _check_parts(self, labels_N: NDArray[Any], pictures: int) -> None:
         # The policies check shapes, finite values and the number of classes, with messages that say what to do.
