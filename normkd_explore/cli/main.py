@@ -109,10 +109,13 @@ def main() -> None:
 def _explain(error: Exception) -> int:
     """Say what ended the command and return its exit status; what nobody expected is raised again."""
     from normkd_explore.training import Interrupted, NonFiniteError
+    from normkd_explore.training.runs.resume import place
 
     if isinstance(error, Interrupted):
-        where = f"in epoch {error.epoch + 1} after step {error.step}" if error.step else f"after epoch {error.epoch}"
-        say(f"\nStopped {where}; nothing is lost. Continue with:\n  {_again()}", err=True)
+        say(
+            f"\nStopped {place(error.epoch, error.step, error.unit)}; nothing is lost. Continue with:\n  {_again()}",
+            err=True,
+        )
         return 130
     if os.environ.get("NORMKD_DEBUG") or not isinstance(error, ValueError | OSError | RuntimeError):
         raise error

@@ -8,11 +8,14 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """A run was stopped on request; `epoch` and `step` say where, and the run folder holds the state."""
+    """A run was stopped on request; `epoch` and `step` say where, and the run folder holds the state.
 
-    def __init__(self, epoch: int, step: int, folder: object):
-        super().__init__(f"stopped in epoch {epoch + 1} after step {step}")
-        self.epoch, self.step, self.folder = epoch, step, folder
+    `unit` is what the run counts in place of epochs.
+    """
+
+    def __init__(self, epoch: int, step: int, folder: object, unit: str = "epoch"):
+        super().__init__(f"stopped in {unit} {epoch + 1} after step {step}")
+        self.epoch, self.step, self.folder, self.unit = epoch, step, folder, unit
 
 
 class StopRequest:

@@ -40,16 +40,8 @@ class RunFolder:
 
         What a process that was killed while writing left there is removed, so the caller holds the folder's lock.
         """
+        self.check_start(recipe, resume, inputs)
         config = self.path / "config.yaml"
-        if config.exists() and not resume:
-            state = "a finished run" if self.finished else "an unfinished run"
-            raise FileExistsError(
-                f"{self.path} holds {state}: continue it with --resume, or choose another folder with --out."
-            )
-        if resume and config.exists():
-            self.check_same(recipe, inputs)
-        elif resume and list_checkpoints(self.checkpoints):
-            raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.path)
@@ -61,6 +53,19 @@ class RunFolder:
         changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
         if changed:
             print(f"{self.path}: {changed}", file=sys.stderr, flush=True)
+
+    def check_start(self, recipe: Recipe, resume: bool, inputs: Inputs | None = None) -> None:
+        """FileExistsError, FileNotFoundError or ValueError where `start` would refuse; nothing is written."""
+        config = self.path / "config.yaml"
+        if config.exists() and not resume:
+            state = "a finished run" if self.finished else "an unfinished run"
+            raise FileExistsError(
+                f"{self.path} holds {state}: continue it with --resume, or choose another folder with --out."
+            )
+        if resume and config.exists():
+            self.check_same(recipe, inputs)
+        elif resume and list_checkpoints(self.checkpoints):
+            raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
 
     def digest(self) -> str:
         """A short digest of config.yaml that ties the checkpoints to it; "" before the folder was started."""

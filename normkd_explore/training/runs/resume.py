@@ -45,11 +45,11 @@ def restore(runs: list[Run]) -> Position:
     return position
 
 
-def place(epoch: int, step: int) -> str:
+def place(epoch: int, step: int, unit: str = "epoch") -> str:
     """A position in words."""
     if step:
-        return f"in epoch {epoch + 1} after step {step}"
-    return f"after epoch {epoch}" if epoch else "at the first step"
+        return f"in {unit} {epoch + 1} after step {step}"
+    return f"after {unit} {epoch}" if epoch else "at the first step"
 
 
 def last_good(run: Run) -> str:

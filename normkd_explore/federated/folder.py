@@ -1,0 +1,81 @@
+"""The run folder of a federation: as any other, with every client's weights in clients/."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normkd_explore.federated.recipe import NO_ATTACK, FederatedRecipe
+from normkd_explore.models import save_weights
+from normkd_explore.training.machine.files import explained, write_json
+from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.inputs import Inputs
+from normkd_explore.training.runs.resume import place
+from normkd_explore.training.summary import describe_settings
+from normkd_explore.training.where import Where, default_folder
+
+if TYPE_CHECKING:
+    from normkd_explore.federated.federation import Federation
+
+KIND = "federated"
+"""Value of "kind" in summary.json, which a single student's has not."""
+
+
+class FederatedFolder(RunFolder):
+    """config.yaml holds a `FederatedRecipe`, metrics.jsonl one object a round, clients/N.safetensors the weights."""
+
+    def recipe(self) -> FederatedRecipe:
+        """The recipe that this folder was started with."""
+        path = self.path / "config.yaml"
+        if not path.exists():
+            raise FileNotFoundError(f"{self.path} is no run folder: it has no config.yaml.")
+        return FederatedRecipe.from_yaml(path.read_text(encoding="utf-8"))
+
+    @classmethod
+    def default(cls, recipe: FederatedRecipe, where: Where) -> Path:
+        """runs/DATASET/TEACHER-STUDENT/federated-METHOD-RULE-ATTACK-seedN."""
+        attack = recipe.attack
+        if attack != NO_ATTACK:
+            attack += "" if recipe.strength is None else f"{recipe.strength:g}"
+            attack += f"-{recipe.malicious}of{recipe.clients}"
+        name = f"federated-{recipe.method}-{recipe.aggregate}-{attack}-seed{recipe.seed}"
+        return default_folder(recipe, where).with_name(name)
+
+    def tell(self, round_: int, step: int) -> None:
+        """Say on stderr where the run goes on."""
+        print(f"{self.path}: continuing {place(round_, step, 'round')}", file=sys.stderr, flush=True)
+
+    def finish(self, federation: Federation, inputs: Inputs, clean: dict[str, Any] | None) -> dict[str, Any]:
+        """Measure the test split once, write every client's weights and the summary, and return that."""
+        from normkd_explore.federated.federation import drop
+
+        recipe, test = federation.recipe, federation.measure("test")
+        last = federation.history[-1]
+        summary = {
+            "kind": KIND,
+            **{name: getattr(recipe, name) for name in ("preset", "method", "student")},
+            "settings": describe_settings(recipe.distil(0).settings),
+            "budget": recipe.budget(),
+            **{name: getattr(recipe, name) for name in ("seed", "clients", "malicious", "attack", "strength")},
+            **{name: getattr(recipe, name) for name in ("aggregate", "rounds")},
+            "test": test,
+            "drop": drop(test, clean and clean["test"], recipe.victims),
+            "answer_top1": last["answer_top1"],
+            "attacker_ranks": last["attacker_ranks"],
+            "private_images": [client.images for client in federation.clients],
+            "train_seconds": round(sum(record["seconds"] for record in federation.history), 1),
+            "inputs": inputs,
+        }
+        self._write_weights(federation)
+        write_json(self.path / "summary.json", summary)
+        return summary
+
+    def _write_weights(self, federation: Federation) -> None:
+        recipe, dataset = federation.recipe, federation.dataset
+        metadata = {"model": recipe.student, "dataset": dataset.name, "num_classes": str(dataset.num_classes)}
+        clients = self.path / "clients"
+        with explained(clients):
+            clients.mkdir(exist_ok=True)
+            for client in federation.clients:
+                save_weights(client.local.module, clients / f"{client.number}.safetensors", metadata=metadata)
