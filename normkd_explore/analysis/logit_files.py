@@ -3,30 +3,30 @@
     .npy                 an array (N, C)
     .npz, .safetensors   arrays by name: "logits" (N, C) and perhaps "labels" (N,)
     .pt, .pth            a tensor (N, C), or a dict of tensors with those names
-    .csv                 one row a sample, one column a class; a first line of names is allowed, and a column called
-                         "label" holds the true class
+    .csv                 one row a sample, one column a class; a first line of names and a first column of indices are
+                         allowed, and a column called "label" holds the true class
 
 Legend: N samples, C classes.
 """
 
 from __future__ import annotations
 
-import csv
 import pickle
-from array import array
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from normkd_explore.analysis.logit_csv import LABELS, read_csv
+from normkd_explore.regular_file import InflatedError, require_modest, require_modest_zip, require_regular
+
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".csv")
 LOGITS = ("logits", "logits_t", "logits_teacher", "outputs")
-LABELS = ("labels", "label", "targets", "target", "y")
 
 
 class SavedLogits(NamedTuple):
@@ -41,6 +41,8 @@ class SavedLogits(NamedTuple):
 def load_logits(path: str | Path, labels: str | Path | None = None, *, as_stored: bool = False) -> SavedLogits:
     """Read logits (N, C), and labels (N,) from the same file or from a second one.
 
+    A warning says what of a CSV file was not taken for logits, such as an index column.
+
     Args:
         path: a file of one of `SUFFIXES`, as this module's first lines describe.
         labels: a file with one whole number a sample, in any of the same formats.
@@ -51,7 +53,7 @@ def load_logits(path: str | Path, labels: str | Path | None = None, *, as_stored
     """
     found = _read(Path(path))
     logits_NC = _pick(found, LOGITS, Path(path))
-    if logits_NC.ndim != 2:
+    if logits_NC.ndim != 2 or min(logits_NC.shape) < 1:
         raise ValueError(
             f"{path} holds an array of shape {tuple(logits_NC.shape)}, wanted (N, C): one row a sample, one column a "
             f"class.{' Labels belong in --labels or under the name labels.' if logits_NC.ndim == 1 else ''}"
@@ -67,102 +69,75 @@ def load_logits(path: str | Path, labels: str | Path | None = None, *, as_stored
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Arrays by name; "" is the name of a file's only array."""
-    if not path.is_file():
+    if not path.exists():
         inside = (
             sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:8] if path.parent.is_dir() else []
         )
         raise FileNotFoundError(f"no file {path}. Files of logits there: {', '.join(inside) or 'none'}.")
-    readers = {".npy": _numpy, ".npz": _numpy, ".safetensors": load_file, ".csv": _csv, ".pt": _torch, ".pth": _torch}
-    if path.suffix not in readers:
+    require_regular(path)
+    if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} ends in {path.suffix!r}, wanted a file of logits: {', '.join(SUFFIXES)}.")
+    if path.suffix == ".csv":
+        return {name: torch.from_numpy(values) for name, values in read_csv(path).items()}
+    readers: dict[str, Callable[[Path], Any]] = {".safetensors": load_file, ".npy": _numpy, ".npz": _numpy}
+    found = _explained(readers.get(path.suffix, _torch), path)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} holds a {type(found).__name__}, wanted a tensor, or a dict with logits and labels.")
+    return {str(name): _tensor(value, path) for name, value in found.items()}
+
+
+def _explained(reader: Callable[[Path], Any], path: Path) -> Any:
+    """What the reader gives; whatever it raises becomes one error that names the file."""
     try:
-        found = readers[path.suffix](path)
+        require_modest_zip(path)
+        return reader(path)
+    except InflatedError:
+        raise
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is refused: it holds more than tensors, and rebuilding other objects can run any program. Save "
             "the logits alone, torch.save(logits, FILE) or numpy.save(FILE, logits)."
         ) from error
-    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
-        raise ValueError(
-            f"{path} is truncated or corrupt ({str(error).splitlines()[0][:120]}). Save it again."
-        ) from error
-    return {name: _tensor(value, path) for name, value in found.items()}
+    # A damaged file can fail with nearly any exception, a shape that claims too much with a MemoryError.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        if "allow_pickle" in reason:
+            raise ValueError(
+                f"{path} is no plain numeric array ({reason[:80]}); arrays of objects are pickles, which can run any "
+                "program, and are refused. Save numpy.asarray(logits, dtype='float32')."
+            ) from error
+        raise ValueError(f"{path} is truncated or corrupt ({reason}). Save it again.") from error
 
 
 def _numpy(path: Path) -> Mapping[str, Any]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no plain numeric array ({str(error).splitlines()[0][:80]}); arrays of objects are pickles, "
-            "which can run any program, and are refused. Save numpy.asarray(logits, dtype='float32')."
-        ) from error
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        # Only what is wanted is unpacked, if that is there.
+        names = [name for name in loaded.files if name in (*LOGITS, *LABELS)]
+        return {name: loaded[name] for name in (names if set(names) & set(LOGITS) else loaded.files)}
 
 
-def _torch(path: Path) -> Mapping[str, Any]:
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(loaded, Tensor):
-        return {"": loaded}
-    if not isinstance(loaded, Mapping):
-        raise ValueError(f"{path} holds a {type(loaded).__name__}, wanted a tensor, or a dict with logits and labels.")
-    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-
-
-def _csv(path: Path) -> Mapping[str, Any]:
-    table = _CsvTable()
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for row in filter(None, csv.reader(file)):
-            table.add(row)
-    if len(table.widths) != 1 or not table.rows:
-        found = f"rows of {sorted(table.widths)} values" if table.rows else "no rows of numbers"
-        raise ValueError(f"{path} has {found}, wanted the same number of comma-separated values in every row.")
-    if table.bad:
-        raise ValueError(f"{path} has {table.bad}, wanted numbers, separated by commas.")
-    values = np.frombuffer(table.values, dtype=np.float64).reshape(table.rows, -1)
-    label = next((i for i, name in enumerate(table.header) if name.strip().lower() in LABELS), None)
-    if label is None:
-        return {"": values if values.shape[1] > 1 else values[:, 0]}
-    return {"logits": np.delete(values, label, axis=1), "labels": values[:, label]}
-
-
-class _CsvTable:
-    """A table that grows by a row at a time: eight bytes a value, where lists of their texts take many times that."""
-
-    def __init__(self) -> None:
-        self.header: list[str] = []
-        self.values, self.rows = array("d"), 0
-        self.widths: set[int] = set()
-        self.bad = ""
-
-    def add(self, row: list[str]) -> None:
-        """Append a row of numbers; the first row may be one of names."""
-        first = not self.widths
-        self.widths.add(len(row))
-        if first and not all(map(_is_number, row)):
-            self.header = row
-            return
-        self.rows += 1
-        try:
-            self.values.extend(map(float, row))
-        except ValueError:
-            cell = next(cell for cell in row if not _is_number(cell))
-            self.bad = self.bad or f"{cell!r} in data row {self.rows}"
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _torch(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what torch remarks about unusual tensors, `_tensor` refuses
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(loaded, Mapping):
+        return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    return {"": loaded} if isinstance(loaded, Tensor) else loaded
 
 
 def _tensor(value: Any, path: Path) -> Tensor:
+    """A plain tensor of real numbers on the CPU."""
     if isinstance(value, Tensor):
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+            kind = "quantized" if value.is_quantized else "meta" if value.is_meta else f"{value.layout} {value.dtype}"
+            raise ValueError(f"{path} holds a tensor of kind {kind}, wanted plain real numbers (strided, on the CPU).")
+        require_modest(value.numel() * value.element_size(), path)
         return value.detach()
     array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise ValueError(f"{path} holds values of dtype {array.dtype}, wanted plain numbers.")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
