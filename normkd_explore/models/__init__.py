@@ -6,7 +6,8 @@ teacher = load_checkpoint("resnet32x4", "ckpt_epoch_240.pth")
 """
 
 from .checkpoint import load_checkpoint, save_weights
-from .containers import CheckpointError, read_state_dict
+from .containers import read_state_dict
+from .errors import CheckpointError
 from .features import Features
 from .identify import guess_model
 from .pretrained import pretrained_imagenet

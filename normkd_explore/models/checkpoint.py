@@ -8,8 +8,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from .containers import CheckpointError, Part, read_state_dict
+from .containers import Part, read_state_dict
+from .errors import CheckpointError
 from .identify import closest_model, counters_only, guess_model
+from .respelling import fitted, respelled
 from .zoo import create_model
 
 LISTED = 5
@@ -22,18 +24,20 @@ def load_checkpoint(
     *,
     num_classes: int | None = None,
     part: Part = "student",
+    ema: bool | None = None,
 ) -> nn.Module:
     """Loads weights from a file into a network, on the device where it is; never runs code from the file.
 
-    Takes safetensors, torch.save files of state dicts, and the files of RepDistiller and mdistiller. Missing
-    batch counters of batch norm (very old files) are tolerated, any other difference is an error, and then
-    the network is left as it was.
+    Takes safetensors, torch.save files of state dicts, and the files of RepDistiller, mdistiller, Lightning and timm.
+    Other spellings of a CIFAR ResNet's names are understood (see `respelling`) and missing batch counters of batch norm
+    (very old files) are tolerated; any other difference is an error, and then the network is left as it was.
 
     Args:
         model_or_name: a network, which is filled and returned, or a name for create_model.
         path: the file.
         num_classes: C of a network given by name; read from the file if None.
         part: which network to take from the file of a whole distiller ("best", "latest" of mdistiller).
+        ema: whether to take the moving average of the weights where a file has one, see `read_state_dict`.
 
     Returns:
         The network; one created from a name is in training mode, as create_model leaves it.
@@ -46,13 +50,13 @@ def load_checkpoint(
     """
     if not isinstance(model_or_name, str) and num_classes is not None:
         raise ValueError("num_classes goes with a model name; a network that exists already has its classes")
-    state = read_state_dict(path, part)
+    state = read_state_dict(path, part, ema)
     _check_finite(state, path)
     if isinstance(model_or_name, str):
         model, label = _created(model_or_name, state, num_classes)
     else:
         model, label = model_or_name, type(_bare(model_or_name)).__name__
-    _fill(_bare(model), state, label, path)
+    _fill(_bare(model), fitted(state, _bare(model).state_dict(), path), label, path)
     return model
 
 
@@ -93,6 +97,8 @@ def _created(name: str, state: Mapping[str, Tensor], num_classes: int | None) ->
 
 def _classes_in_file(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
     """Rows that the file has where a network of DEFAULT_CLASSES classes has that many; the default if unclear."""
+    names = respelled(state, own)
+    state = {names[key]: value for key, value in state.items()}
     heads = [key for key in own if key in state and own[key].ndim and len(own[key]) == DEFAULT_CLASSES]
     rows = {len(state[key]) for key in heads if state[key].ndim and state[key].shape[1:] == own[key].shape[1:]}
     return rows.pop() if len(rows) == 1 and min(rows) > 1 else DEFAULT_CLASSES

@@ -2,8 +2,9 @@
 
 Understood: safetensors; torch.save files of a plain state dict or of a dict that holds one under model,
 state_dict, net or model_state_dict; the files of RepDistiller and mdistiller, including whole distillers with
-student and teacher. A pickle is a program. torch.load(weights_only=True) executes only what builds tensors
-and plain containers; nothing here falls back to more.
+student and teacher; those of Lightning, of torch's AveragedModel, and of timm with moving averages. A pickle is a
+program. torch.load(weights_only=True) executes only what builds tensors and plain containers; nothing here falls
+back to more.
 """
 
 import argparse
@@ -19,10 +20,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from normkd_explore.regular_file import (
+    InflatedError,
+    NotRegularError,
+    require_modest,
+    require_modest_zip,
+    require_regular,
+)
+
+from .averages import AVERAGES, Average
+from .errors import CheckpointError
+
 Part = Literal["student", "teacher"]
 
 WRAPPERS = ("model", "state_dict", "net", "model_state_dict")
-PREFIXES = ("module.", "_forward_module.", "model.", "net.")
+PREFIXES = ("module.", "_forward_module.", "model.", "net.", "network.")
+BESIDE = re.compile(r"n_averaged|(criterion|loss|loss_fn|loss_func|loss_function|\w*metrics?|\w*acc(uracy)?)\..+")
+"""Tensors that frameworks save beside a network's: a counter of AveragedModel, weights of a loss, metrics."""
 # RepDistiller stores its command line in an argparse.Namespace. Rebuilding one sets attributes on a class
 # without hooks, hence runs no code; it is thrown away unread.
 PLAIN_CLASSES = [argparse.Namespace]
@@ -34,22 +48,20 @@ NO_WEIGHTS = {
 }
 
 
-class CheckpointError(ValueError):
-    """A weight file that is damaged, is refused because it would run code, or does not fit the network."""
-
-
-def read_state_dict(path: str | Path, part: Part = "student") -> dict[str, Tensor]:
+def read_state_dict(path: str | Path, part: Part = "student", ema: bool | None = None) -> dict[str, Tensor]:
     """Names and tensors of one network in a file, on the CPU, with the prefixes of wrappers taken off.
 
     Args:
         path: safetensors or torch.save file.
         part: which network to take from a file of a whole distiller; without meaning for a file of one
             network.
+        ema: whether to take the moving average of the weights. None takes the weights themselves where a file has both,
+            the average where it has no other, and a warning says so.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         CheckpointError: empty, truncated or corrupt file, a file that needs other classes than tensors and
-            plain containers, or no tensors inside.
+            plain containers, no tensors inside, or none of the kind that `ema` asks for.
     """
     if part not in ("student", "teacher"):
         raise ValueError(f"part must be 'student' or 'teacher', not {part!r}")
@@ -57,8 +69,11 @@ def read_state_dict(path: str | Path, part: Part = "student") -> dict[str, Tenso
     head = _head_of_existing(path)
     # A safetensors file is an eight-byte length and then JSON.
     stored = _load_safetensors(path) if head[8:9] == b"{" else _load_pickled(path, head)
-    tensors = _plain_tensors(_unwrap(stored, part, path), path)
-    return _without_prefixes(_one_network(_without_prefixes(tensors), part, path))
+    choice = Average(ema, path)
+    tensors = _without_prefixes(_plain_tensors(_unwrap(stored, part, choice, path), path))
+    tensors = _without_prefixes(_one_network(_without_prefixes(choice.among(tensors)), part, path))
+    choice.settle()
+    return tensors
 
 
 def _head_of_existing(path: Path) -> bytes:
@@ -67,6 +82,11 @@ def _head_of_existing(path: Path) -> bytes:
         raise IsADirectoryError(f"{path} is a folder, wanted a weight file. It contains: {inside}")
     if not path.exists():
         raise FileNotFoundError(_not_found(path))
+    try:
+        require_regular(path)
+        require_modest_zip(path)
+    except (NotRegularError, InflatedError) as error:
+        raise CheckpointError(str(error)) from error
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
@@ -158,10 +178,12 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def _unwrap(stored: Any, part: Part, path: Path) -> Mapping[str, Any]:
-    """Follows model/state_dict/net/student/teacher keys down to the dict of tensors."""
+def _unwrap(stored: Any, part: Part, choice: Average, path: Path) -> Mapping[str, Any]:
+    """Follows model/state_dict/net/student/teacher keys, or those of an average, down to the dict of tensors."""
     while isinstance(stored, Mapping):
-        inner = next((key for key in (*WRAPPERS, part) if isinstance(stored.get(key), Mapping)), None)
+        inside = [key for key, value in stored.items() if isinstance(value, Mapping)]
+        raw, average = (next((key for key in keys if key in inside), None) for keys in ((*WRAPPERS, part), AVERAGES))
+        inner = choice.choose(raw, average)
         if inner is None:
             return stored
         stored = stored[inner]
@@ -172,7 +194,7 @@ def _plain_tensors(stored: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     others = {
         key: type(value).__name__
         for key, value in stored.items()
-        if not (isinstance(key, str) and isinstance(value, Tensor) and value.layout is torch.strided)
+        if not (isinstance(key, str) and isinstance(value, Tensor) and _is_plain(value))
     }
     if others or not stored:
         listed = ", ".join(f"{key!r} ({kind})" for key, kind in list(others.items())[:8]) or "nothing at all"
@@ -180,15 +202,27 @@ def _plain_tensors(stored: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             f"{path} holds no state dict under {', '.join(WRAPPERS)} or at the top; besides tensors there is: "
             f"{listed}. Save model.state_dict() and pass that file."
         )
+    try:
+        require_modest(sum(value.numel() * value.element_size() for value in stored.values()), path)
+    except InflatedError as error:
+        raise CheckpointError(str(error)) from error
     return {key: value.detach() for key, value in stored.items()}
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether these are real numbers in memory that `load_state_dict` would take as they are."""
+    return value.layout is torch.strided and not (value.is_meta or value.is_quantized or value.is_complex())
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Takes off what torch.compile, data parallelism and training frameworks put before every name."""
     tensors = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
-    while prefix := next((start for start in PREFIXES if all(key.startswith(start) for key in tensors)), None):
-        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+    while True:
+        network = {key: value for key, value in tensors.items() if not BESIDE.fullmatch(key)} or tensors
+        prefix = next((start for start in PREFIXES if all(key.startswith(start) for key in network)), None)
+        if prefix is None:
+            return network
+        tensors = {key.removeprefix(prefix): value for key, value in network.items()}
 
 
 def _one_network(tensors: dict[str, Tensor], part: Part, path: Path) -> dict[str, Tensor]:

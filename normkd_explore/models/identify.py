@@ -6,6 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .respelling import respelled
 from .zoo import create_model, list_models
 
 Shapes = dict[str, tuple[int, ...]]
@@ -17,9 +18,11 @@ def guess_model(state: Mapping[str, Tensor]) -> tuple[str, int] | None:
     Every name and shape must agree; only the number of classes is free, and the batch counters of batch norm
     may be missing, as in very old files.
     """
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
     for name in list_models():
         wanted, heads = signature(name)
+        names = respelled(found, wanted)
+        shapes = {names[key]: shape for key, shape in found.items()}
         classes = {shapes[key][0] for key in heads if shapes.get(key)}
         if len(classes) == 1 and _agree(shapes, wanted, heads):
             return name, classes.pop()

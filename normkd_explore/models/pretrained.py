@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .containers import CheckpointError
+from .errors import CheckpointError
 from .zoo import create_model
 
 WITH_WEIGHTS = ("resnet18", "resnet34", "resnet50")
