@@ -41,7 +41,6 @@ IGNORED = "nbval-ignore-output"
 PICTURE_BYTES = 30_000
 PICTURE_SIZE = {"width": 700, "height": 400}  # pixels, where the figure's layout does not say
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|tmp|Users|opt|usr|var|work)/[\w.-]+")
-PROGRESS_BAR = re.compile(r"\d+%\|.*\|")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -101,10 +100,8 @@ def draw(figure: dict) -> str:
 
 
 def is_noise(output: NotebookNode) -> bool:
-    """Progress bars and log lines: of no use to a reader of the stored notebook."""
-    data = output.get("data", {})
-    bar = PROGRESS_BAR.search(data.get("text/plain", "")) and PLOTLY not in data
-    return bool(bar) or output.get("name") == "stderr"
+    """Progress and log lines: of no use to a reader of the stored notebook."""
+    return output.get("metadata", {}).get("normkd_explore") == "progress" or output.get("name") == "stderr"
 
 
 def clean_output(output: NotebookNode, sanitize: Callable[[str], str]) -> None:

@@ -30,8 +30,3 @@ def label(recipe: Recipe, recipes: list[Recipe]) -> str:
     """A student's name among those of `recipes`: its method, with the seed where there are several."""
     several = len({other.seed for other in recipes}) > 1
     return f"{recipe.method} seed {recipe.seed}" if several else recipe.method
-
-
-def title(recipes: list[Recipe]) -> str:
-    """What is being trained, in a few words."""
-    return f"{recipes[0].student} {'+'.join(dict.fromkeys(recipe.method for recipe in recipes))}"

@@ -1,72 +1,92 @@
-"""The progress bar: how far, how fast, how good, and how long still."""
+"""The progress of a training: a watcher for `fit` that knows how far, how fast, how good, and how long still."""
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from tqdm.auto import tqdm
-
+from normkd_explore.training.pace import Pace
+from normkd_explore.training.progress_view import Display, Standing, State, find_display
 from normkd_explore.training.run import Moment, Run
 
-REFRESH_SECONDS = 0.5
+REFRESH_SECONDS = 0.3
 
 
 class ProgressBar:
-    """A watcher for `fit` that shows epoch, loss, top-1, images/s and the time left of the whole training.
+    """Shows epoch, loss, top-1, images/s and the time left of the whole training, wherever there is to show it.
 
     On a GPU, reading the loss inside an epoch would make the host wait for the device, so loss and top-1 there are
     those of the last finished epoch. Of several processes the first shows those of its own share of the batches.
     """
 
-    def __init__(self, description: str, disable: bool = False) -> None:
-        self.description, self.disable = description, disable
-        self.bar: Any = None
-        self.images, self.began, self.refreshed = 0, time.perf_counter(), 0.0
+    def __init__(self, disable: bool = False, display: Display | None = None, pace: Pace | None = None) -> None:
+        self.display = None if disable else display or find_display()
+        self.pace = pace or Pace()
+        self.refreshed = float("-inf")
+        self.runs: list[Run] = []
+        self.finished = 0  # epochs that were shown as finished
 
     def __call__(self, moment: Moment, runs: list[Run]) -> None:
-        if self.bar is None:
-            done = moment.epoch * moment.steps + moment.step - 1
-            total = moment.epochs * moment.steps
-            self.bar = tqdm(
-                total=total,
-                initial=done,
-                desc=self.description,
-                unit="step",
-                disable=self.disable,
-                dynamic_ncols=True,
-            )
-        self.images += moment.images
-        now = time.perf_counter()
-        last_step = moment.step == moment.steps
-        if now - self.refreshed > REFRESH_SECONDS or last_step:
-            self.refreshed = now
-            self.bar.set_postfix_str(self._status(moment, runs, now), refresh=False)
-        self.bar.update(1)
+        if self.display is None:
+            return
+        if not self.runs:
+            self.runs, self.finished = runs, len(runs[0].learner.history)
+        self.pace.step(moment)
+        self._show_finished()
+        if self.pace.now - self.refreshed > REFRESH_SECONDS:
+            self.refreshed = self.pace.now
+            self.display.show(self._state(moment))
 
-    def _status(self, moment: Moment, runs: list[Run], now: float) -> str:
-        rate = self.images / max(now - self.began, 1e-9)
-        parts = [f"epoch {moment.epoch + 1}/{moment.epochs}", f"{rate:,.0f} images/s"]
-        for run in runs:
-            numbers = self._numbers(run)
-            if numbers:
-                label = "" if len(runs) == 1 else f"{run.name} "
-                parts.append(f"{label}loss {numbers['loss']:.3f} top-1 {100 * numbers['top1']:.1f} %")
-        return ", ".join(parts)
+    def _show_finished(self) -> None:
+        """An epoch is recorded after its last step, once it was evaluated; the next call is the first to see that."""
+        known = len(self.runs[0].learner.history)
+        if known > self.finished:
+            self.finished = known
+            self.display.finish_epoch(self._state(self.pace.moment, known))
 
-    @staticmethod
-    def _numbers(run: Run) -> dict[str, float] | None:
-        if run.learner.totals.device.type == "cpu":
-            return run.learner.read_totals()
-        return run.learner.history[-1]["train"] if run.learner.history else None
+    def _state(self, moment: Moment, finished: int | None = None) -> State:
+        """Where training is now, or how the last finished epoch ended."""
+        over = finished == moment.epochs
+        share = (moment.epoch * moment.steps + moment.step) / (moment.epochs * moment.steps)
+        return State(
+            title=_title(self.runs),
+            epoch=finished or moment.epoch + 1,
+            epochs=moment.epochs,
+            fraction=1.0 if over else min(share, 0.999),
+            rate=self.pace.rate,
+            left=self.pace.left(),
+            took=self.pace.took,
+            students=[_standing(run, finished is None) for run in self.runs],
+        )
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self.bar is not None:
-            self.bar.close()
+        """Show how far it came, and leave that as it stands."""
+        if self.display is None:
+            return
+        if self.runs:
+            self._show_finished()
+            over = self.finished == self.pace.moment.epochs
+            self.display.show(self._state(self.pace.moment, self.finished if over else None))
+        self.display.close()
 
     def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _standing(run: Run, running: bool) -> Standing:
+    """A student's numbers; where `running`, loss and top-1 are those of the epoch so far."""
+    history, totals = run.learner.history, run.learner.totals
+    numbers = history[-1]["train"] if history else {}
+    if running and totals.device.type == "cpu" and totals[-1] > 0:
+        numbers = run.learner.read_totals()
+    split = "val" if history and "val" in history[-1] else "test"
+    measured = [record[split]["top1"] for record in history]
+    return Standing(run.name, numbers.get("loss"), numbers.get("top1"), split, measured)
+
+
+def _title(runs: list[Run]) -> str:
+    """The student's model, and the seed where all have one."""
+    recipes = [run.learner.recipe for run in runs]
+    models, seeds = {recipe.student for recipe in recipes}, {recipe.seed for recipe in recipes}
+    model = models.pop() if len(models) == 1 else f"{len(runs)} students"
+    return f"{model} seed {seeds.pop()}" if len(seeds) == 1 else model

@@ -9,7 +9,7 @@ from typing import Any
 from normkd_explore.data import Dataset
 from normkd_explore.training.evaluate import eval_batches
 from normkd_explore.training.finish import finish
-from normkd_explore.training.lockstep import check_lockstep, title
+from normkd_explore.training.lockstep import check_lockstep
 from normkd_explore.training.loop import fit
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import deterministic_algorithms
@@ -81,6 +81,6 @@ def _fit(runs: list[Run], prepared: Prepared, resume: bool, watch: Watcher | Non
     material, dataset = prepared.material, prepared.material.dataset
     chosen = "val" if dataset.val is not None else "test"
     measuring = eval_batches(dataset, chosen, material.fabric.device, material.where.workers)
-    bar = nullcontext(watch) if watch else ProgressBar(title(prepared.recipes), disable=not processes.first())
+    bar = nullcontext(watch) if watch else ProgressBar(disable=not processes.first())
     with bar as watcher, files_named(dataset):
         fit(runs, prepared.batches, measuring, chosen, prepared.guide, watcher, resume)

@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from math_core import LatexError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from normkd_explore.training.progress_view import MARK
 from scripts import build_site
 from scripts.build_site import Exporter, collect, first_words, script_json, stored_pictures, write_page, write_shared
 
@@ -32,18 +33,19 @@ def shown(model_id):
 
 @pytest.fixture
 def notebook():
-    """A notebook that ran: two widgets of one class, one of them shown twice, a figure and a progress bar."""
-    bar = {WIDGET: {"model_id": "bar"}, "text/plain": "0%|   | 0/3"}
+    """A notebook that ran: two widgets of one class, one of them shown twice, a figure and progress."""
+    progress = {"text/plain": "epoch 0/3", "text/html": "<pre>epoch 0/3</pre>"}
+    renewed = new_output("display_data", progress, metadata=MARK)
     cells = [
         new_markdown_cell(
             "# A `heading`\n\n**The question.** What is $T_\\text{norm}$?\n\nSee [there](02_other.ipynb#part)."
         ),
         new_code_cell("a", outputs=[shown("one"), shown("one"), shown("two")]),
         new_code_cell("b", outputs=[new_output("display_data", {PLOTLY: FIGURE, "text/plain": "Figure"})]),
-        new_code_cell("c", outputs=[new_output("display_data", bar)], metadata={"tags": [build_site.IGNORED]}),
+        new_code_cell("c", outputs=[renewed], metadata={"tags": [build_site.IGNORED]}),
         new_code_cell("d", outputs=[new_output("stream", name="stdout", text="a < b at 0x7f1234567890")]),
     ]
-    states = {"one": widget(), "two": widget(), "bar": {"state": {"value": 3}}}
+    states = {"one": widget(), "two": widget(), "other": {"state": {"value": 3}}}
     return new_notebook(cells=cells, metadata={"widgets": {STATE: {"state": states}}})
 
 

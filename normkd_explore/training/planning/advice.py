@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from normkd_explore.training.pace import duration
 from normkd_explore.training.planning.memory import Memory, cache_bytes, fitting_batch, gib
 from normkd_explore.training.recipes.recipe import Recipe
 
@@ -217,15 +218,6 @@ def advice(e: Estimate) -> list[str]:
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two largest units that fit, e.g. "1 d 6 h", "2 h 5 min", "40 s"."""
-    seconds = round(seconds)
-    for unit, name, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= unit:
-            return f"{seconds // unit:,} {name} {seconds % unit // below} {smaller}"
-    return f"{seconds} s"
 
 
 def number(rate: float) -> str:
