@@ -6,13 +6,23 @@ Letters: N images of a split, B images of a batch, H height, W width, C colour c
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from normkd_explore.data.arrays import arrays_of, channel_statistics, labels_of, names_in, pixels_of
+from normkd_explore.data.holdout import (
+    HOLDOUT_CAP,
+    HOLDOUT_FRACTION,
+    TEST_FRACTION,
+    balanced_holdout,
+    check_protocol,
+)
 from normkd_explore.data.views import Views
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -74,6 +84,24 @@ class FileSplit:
 Split = ArraySplit | FileSplit
 
 
+def _split_of(pair: tuple[Any, Any], key: str) -> ArraySplit:
+    images_NHWC = pixels_of(pair[0], f"{key} images")
+    return ArraySplit(images_NHWC, labels_of(pair[1], len(images_NHWC), f"{key} labels"))
+
+
+def _hold_out(splits: dict[str, ArraySplit], protocol: str) -> list[str]:
+    """Take the splits that are missing out of the training images; returns notes that say so."""
+    notes = []
+    wanted = [("test", TEST_FRACTION, None)] + [("val", HOLDOUT_FRACTION, HOLDOUT_CAP)] * (protocol == "holdout")
+    for key, fraction, cap in wanted:
+        if key not in splits:
+            train = splits["train"]
+            chosen = zip(("train", key), balanced_holdout(train.labels_N, fraction, cap), strict=True)
+            splits |= {part: ArraySplit(train.images_NHWC[i], train.labels_N[i]) for part, i in chosen}
+            notes.append(f"{key} is held out of the training images")
+    return notes
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training, validation and test images of one task.
@@ -94,6 +122,77 @@ class Dataset:
     views: Views = field(default_factory=Views)
     notes: tuple[str, ...] = ()
     account: tuple[str, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        class_names: Sequence[str] | None = None,
+        test: tuple[Any, Any] | None = None,
+        val: tuple[Any, Any] | None = None,
+        *,
+        name: str = "arrays",
+        protocol: str = "holdout",
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        pad: int = 4,
+        flip: bool = True,
+    ) -> Dataset:
+        """A data set of one's own images, with all that folders have: views, cached logits, digests, exact resume.
+
+        Args:
+            images: uint8 (N, S, S, 3), or grey (N, S, S); arrays or tensors.
+            labels: class positions (N,).
+            class_names: in the order of the positions; None takes "0", "1", ...
+            test, val: (images, labels); without `test` a fifth of each class is held out for it, without `val` under
+                protocol "holdout" a tenth of the training images (5,000 at most), the same ones every time.
+            name: how reports and messages call the data set.
+            mean, std: of the channels in units of 0..1; None takes the training images' own.
+            pad, flip: which views augmentation may draw; flip=False where mirror images mean something else.
+
+        Raises:
+            TypeError, ValueError: arrays of another kind or shape, labels beyond the names, too few classes.
+        """
+        check_protocol(protocol)
+        parts = {"train": (images, labels), "val": val, "test": test}
+        splits = {key: _split_of(pair, key) for key, pair in parts.items() if pair is not None}
+        notes = _hold_out(splits, protocol)
+        highest = max(int(split.labels_N.max()) for split in splits.values())
+        names = tuple(map(str, range(highest + 1) if class_names is None else class_names))
+        if not 2 <= len(names) > highest:
+            raise ValueError(
+                f"class_names: found {len(names)} and the label {highest}, wanted at least 2 names, one each."
+            )
+        own_mean, own_std = channel_statistics(splits["train"].images_NHWC)
+        constants = (own_mean if mean is None else tuple(mean), own_std if std is None else tuple(std))
+        val_split = splits.get("val") if protocol == "holdout" else None
+        return cls(name, splits["train"], val_split, splits["test"], names, *constants, Views(pad, flip), tuple(notes))
+
+    @classmethod
+    def from_torch(
+        cls,
+        train: Any,
+        test: Any = None,
+        val: Any = None,
+        class_names: Sequence[str] | None = None,
+        *,
+        image_size: int | None = None,
+        **options: Any,
+    ) -> Dataset:
+        """`from_arrays` of any torch data set: torchvision's, Hugging Face's with an image column, one's own.
+
+        Args:
+            train, test, val: give (image, label), or a mapping with both, by position; they must not augment or
+                normalise, see `arrays_of`.
+            class_names: None takes those that `train` knows.
+            image_size: S to which pictures of other sizes are brought; None keeps them.
+            options: as in `from_arrays`.
+        """
+        parts = {"train": train, "test": test, "val": val}
+        pairs = {key: arrays_of(data, key, image_size) for key, data in parts.items() if data is not None}
+        names = names_in(train) if class_names is None else class_names
+        return cls.from_arrays(*pairs["train"], names, pairs.get("test"), pairs.get("val"), **options)
 
     @property
     def num_classes(self) -> int:

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from normkd_explore.data.arrays import channel_statistics
 from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD, ArraySplit, Dataset, FileSplit, Split
-from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, balanced_holdout
+from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, TEST_FRACTION, balanced_holdout
 from normkd_explore.data.images.decode import SMALL, decode_and_look, fits_in_memory, small_image_size, some_paths
 from normkd_explore.data.images.files import Listing, list_class_folders, some_of
 from normkd_explore.data.images.read import DARK, Oddity, describe_oddities, oddity_of
@@ -21,7 +22,6 @@ from normkd_explore.data.split_folders import find_split_folders
 from normkd_explore.data.views import Views
 
 STREAMED_SIZE = 224
-TEST_FRACTION = 0.2
 Part = tuple[str, Tensor | None]  # a source and the positions taken from it (None: all)
 
 
@@ -223,14 +223,3 @@ def account_of(splits: Mapping[str, Split], sources: dict[str, Listing], parts: 
         each = f"{low:,} of each class" if low == high else f"from {low:,} ({few}) to {high:,} ({many}) of a class"
         lines.append(f"{name}: {len(split):,} images of {sources[parts[name][0]].folder.name}/, {each}")
     return lines
-
-
-def channel_statistics(images_NHWC: Tensor, chunk: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give mean and standard deviation of each colour channel over all pixels, in units of 0..1."""
-    total = torch.zeros(2, 3, dtype=torch.float64)
-    for images_BHWC in images_NHWC.split(chunk):
-        values_PC = images_BHWC.reshape(-1, 3).to(torch.float64) / 255
-        total += torch.stack([values_PC.sum(0), values_PC.square().sum(0)])
-    mean_C, square_C = total / (images_NHWC.numel() // 3)
-    std_C = (square_C - mean_C.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
-    return tuple(round(v, 4) for v in mean_C.tolist()), tuple(round(v, 4) for v in std_C.tolist())

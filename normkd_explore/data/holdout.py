@@ -8,6 +8,7 @@ from torch import Tensor
 
 HOLDOUT_FRACTION = 0.1
 HOLDOUT_CAP = 5_000
+TEST_FRACTION = 0.2  # of data that come without a test split
 SPLIT_SEED = 2308
 
 

@@ -10,12 +10,15 @@ from .containers import read_state_dict
 from .errors import CheckpointError
 from .features import Features
 from .identify import guess_model
+from .own import adapt
 from .pretrained import pretrained_imagenet
-from .zoo import ModelFacts, create_model, describe_model, list_models
+from .zoo import ModelFacts, create_model, describe_model, list_models, register_model
 
 __all__ = [
     "create_model",
     "list_models",
+    "register_model",
+    "adapt",
     "describe_model",
     "ModelFacts",
     "Features",

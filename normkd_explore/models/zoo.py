@@ -5,7 +5,8 @@ Shapes: B batch, C classes (of logits) or colours (of images), K channels, H hei
 
 import difflib
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from torch import nn
 from . import resnetv2
 from .mobilenetv1 import MobileNetV1
 from .mobilenetv2 import MobileNetV2
+from .own import OWN, Builder, register_own
 from .resnet import FOUR_TIMES, NARROW, ResNet
 from .resnetv2 import ResNetV2
 from .shufflenetv1 import ShuffleNetV1
@@ -67,8 +69,30 @@ _BUILDERS = _CIFAR | _IMAGENET
 
 
 def list_models() -> tuple[str, ...]:
-    """All names for create_model, besides "timm:NAME": networks for 32x32 images, then for ImageNet."""
-    return tuple(_BUILDERS)
+    """All names for create_model, besides "timm:NAME": for 32x32 images, for ImageNet, then a user's own."""
+    return (*_BUILDERS, *OWN)
+
+
+def register_model(name: str, builder: Builder, *, stages: Sequence[str] = (), pooled: str | None = None) -> None:
+    """Make a network of one's own known under a name: to create_model, to presets and to the command line.
+
+    A name that was registered before is replaced, so that a notebook cell can be run again.
+
+    Args:
+        name: letters, digits, "_" and "."; not one of the package's own names.
+        builder: called with the number of classes; returns a fresh network drawn from torch's global generator. What
+            its forward may return is said at `adapt`.
+        stages, pooled: layers whose outputs feature methods compare, see `adapt`; methods on logits need none.
+
+    Raises:
+        ValueError: the name is taken or has other characters.
+        TypeError: the builder is no function.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", name):
+        raise ValueError(f"name: found {name!r}, wanted letters, digits, _ and . alone: presets join names with -.")
+    if name in _BUILDERS:
+        raise ValueError(f"name: {name!r} is a network of this package; choose another name for yours.")
+    register_own(name, builder, stages, pooled)
 
 
 def create_model(name: str, num_classes: int = 100) -> nn.Module:
@@ -90,6 +114,8 @@ def create_model(name: str, num_classes: int = 100) -> nn.Module:
     num_classes = _checked_classes(num_classes)
     if isinstance(name, str) and name.startswith(TIMM_PREFIX):
         return create_timm_model(name.removeprefix(TIMM_PREFIX), num_classes)
+    if name in OWN:
+        return OWN[name](num_classes=num_classes)
     if name not in _BUILDERS:
         raise ValueError(_unknown_name(name))
     return _BUILDERS[name](num_classes=num_classes)
@@ -113,16 +139,16 @@ def _checked_classes(num_classes: int) -> int:
 
 
 def _unknown_name(name: object) -> str:
-    by_lower_case = {known.lower(): known for known in sorted(_BUILDERS)}
+    by_lower_case = {known.lower(): known for known in sorted({*_BUILDERS, *OWN})}
     wanted = str(name).lower()
-    same_but_case = [known for known in _BUILDERS if known.lower() == wanted]
+    same_but_case = [known for known in (*_BUILDERS, *OWN) if known.lower() == wanted]
     close = same_but_case or [
         by_lower_case[match] for match in difflib.get_close_matches(wanted, by_lower_case, n=4, cutoff=0.6)
     ]
     similar = f" Similar names: {', '.join(close)} (case matters)." if close else ""
     return (
         f"unknown model name {name!r}.{similar} normkd_explore.models.list_models() lists all names; networks "
-        f"of the timm library are called '{TIMM_PREFIX}NAME'."
+        f"of the timm library are called '{TIMM_PREFIX}NAME', and register_model makes your own known."
     )
 
 
