@@ -58,8 +58,8 @@ def arrays_of(samples: Any, what: str, image_size: int | None) -> tuple[Tensor, 
     """Pixels (N, S, S, 3) and labels (N,) of any data set that has a length and gives a sample by its position.
 
     A sample is (image, label) as torchvision's are, or a mapping with an image and a label as Hugging Face's are; an
-    image is a PIL picture, a uint8 array (H, W, 3), or a tensor (3, H, W) of uint8 or of floats in 0..1. A data set must
-    not augment: views are drawn here, anew in every epoch.
+    image is a PIL picture, a uint8 array (H, W, 3), or a tensor (3, H, W) of uint8 or of floats in 0..1. A data set
+    must not augment: views are drawn here, anew in every epoch.
 
     Raises:
         ValueError: images of several sizes without `image_size`, too many to keep, or a sample of another form.
@@ -72,15 +72,13 @@ def arrays_of(samples: Any, what: str, image_size: int | None) -> tuple[Tensor, 
         labels.append(int(label))
         if position == 0 and (size := count * pictures[0].nbytes) > LARGEST:
             raise ValueError(
-                f"{what}: {count:,} images of {pictures[0].shape[0]} pixels take {size / 2**30:.1f} GiB in memory; give "
-                "a smaller image_size, or save them as train/CLASS/*.jpg and use a folder/... preset, which streams."
+                f"{what}: {count:,} images of {pictures[0].shape[0]} pixels take {size / 2**30:.1f} GiB. Give a "
+                "smaller image_size, or save them as train/CLASS/*.jpg and use a folder/... preset, which streams."
             )
     sizes = {picture.shape[:2] for picture in pictures}
     if len(sizes) > 1 or any(height != width for height, width in sizes):
         some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:4])
-        raise ValueError(
-            f"{what}: images of {some} pixels, wanted one square size; give image_size=S to bring them to it."
-        )
+        raise ValueError(f"{what}: images of {some} pixels, wanted one square size: image_size=S gives it.")
     return torch.from_numpy(np.stack(pictures)), torch.tensor(labels)
 
 

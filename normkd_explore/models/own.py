@@ -20,7 +20,7 @@ OWN: dict[str, Callable[..., nn.Module]] = {}
 
 def register_own(name: str, builder: Builder, stages: Sequence[str] = (), pooled: str | None = None) -> None:
     """Keep a builder under a name that was checked (see `register_model`)."""
-    if not callable(builder):
+    if not callable(builder) or isinstance(builder, nn.Module):
         raise TypeError(
             f"builder of {name!r}: found {type(builder).__name__}, wanted a function that is given the number of "
             "classes and returns a fresh network, e.g. lambda num_classes: MyNet(num_classes)."

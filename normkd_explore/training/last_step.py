@@ -5,27 +5,29 @@ An epoch's last step has what is left of the images, so this would end a run aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from normkd_explore.data import Dataset
 from normkd_explore.data.batches import Schedule
 from normkd_explore.training.recipes.recipe import Recipe
-from normkd_explore.training.teacher.sources import new_student
 
 ONE_VALUE = "Expected more than 1 value per channel"  # how torch's batch norm begins
 
 
-def check_last_step(recipes: list[Recipe], dataset: Dataset, schedule: Schedule) -> None:
+def check_last_step(
+    recipes: list[Recipe], dataset: Dataset, schedule: Schedule, make_student: Callable[[Recipe], nn.Module]
+) -> None:
     """ValueError if an epoch's last step leaves a process one image and a student cannot be trained on one."""
     if _last_share(schedule.num_used, schedule.batch_size, schedule.world_size) != 1:
         return
     image_BCHW = torch.zeros(1, 3, dataset.image_size, dataset.image_size)
     for recipe in recipes:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), explained(recipe.student, _remedy(schedule)):
-            new_student(recipe.student, dataset.num_classes, recipe.seed).train()(image_BCHW)
+            make_student(recipe).train()(image_BCHW)
 
 
 @contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from normkd_explore.data import Batches, Dataset, load_dataset, make_batches
 from normkd_explore.feature_losses.couple import introduce
 from normkd_explore.methods import get_method
+from normkd_explore.models import adapt
 from normkd_explore.training.last_step import check_last_step
 from normkd_explore.training.leak import Trust, validation_trust, warning
 from normkd_explore.training.learner import Learner
@@ -43,6 +47,14 @@ class Material:
     """Digests of data and teacher, one for each recipe; a recipe without teacher has none of it."""
     trust: Trust | None = None
     """Whether the teacher has learned the validation images; None without such images or without a teacher."""
+    student: nn.Module | None = None
+    """The network that every student begins as; None where the recipes name theirs."""
+
+    def new_student(self, recipe: Recipe) -> nn.Module:
+        """A student at its first step: a copy of the one handed over, or fresh weights from the recipe's seed."""
+        if self.student is None:
+            return new_student(recipe.student, self.dataset.num_classes, recipe.seed)
+        return adapt(copy.deepcopy(self.student)).requires_grad_(True)
 
 
 @dataclass(frozen=True)
@@ -81,17 +93,24 @@ def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
     return load_dataset(recipe.dataset, root=root, protocol=recipe.protocol, **options)
 
 
-def gather(recipes: list[Recipe], where: Where, dataset: Dataset | None = None) -> Material:
-    """Open the device, the data and the teacher, and describe what was found; `dataset` replaces the recipes' own."""
+def gather(
+    recipes: list[Recipe],
+    where: Where,
+    dataset: Dataset | None = None,
+    teacher: nn.Module | None = None,
+    student: nn.Module | None = None,
+) -> Material:
+    """Open the device, the data and the teacher, and describe what was found; what is given wins over names."""
     lead = recipes[0]
     fabric = make_fabric(where.device, lead.precision)
     if lead.compile:
         require_compiler(fabric.device)
     processes.announce([recipe.method for recipe in recipes], lead.batch_size)
     data = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
-    teacher = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric))
-    inputs = processes.share(lambda: _inputs(recipes, data, teacher))
-    return Material(fabric, where, data, teacher, inputs, _trust(recipes, data, teacher, where, inputs[0]))
+    frozen = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric, teacher))
+    inputs = processes.share(lambda: _inputs(recipes, data, frozen))
+    trust = _trust(recipes, data, frozen, where, inputs[0], teacher is not None)
+    return Material(fabric, where, data, frozen, inputs, trust, student)
 
 
 def prepare(students: list[Student], material: Material) -> Prepared:
@@ -109,7 +128,7 @@ def prepare(students: list[Student], material: Material) -> Prepared:
         rank=processes.rank(),
         world_size=processes.size(),
     )
-    check_last_step(recipes, dataset, batches.schedule)
+    check_last_step(recipes, dataset, batches.schedule, material.new_student)
     guide, batches = _use_cache(recipes, material, batches)
     return Prepared(students, material, batches, guide)
 
@@ -126,20 +145,25 @@ def open_runs(prepared: Prepared, resume: bool) -> list[Run]:
     ]
 
 
-def _open_teacher(recipes: list[Recipe], dataset: Dataset, where: Where, fabric: Fabric) -> Teacher | None:
+def _open_teacher(
+    recipes: list[Recipe], dataset: Dataset, where: Where, fabric: Fabric, given: nn.Module | None
+) -> Teacher | None:
     recipe = next((recipe for recipe in recipes if recipe.teacher), None)
     if recipe is None:
         return None
+    if given is not None:
+        return Teacher(adapt(copy.deepcopy(given)), fabric, recipe.compile)
     model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
     return Teacher(model, fabric, recipe.compile)
 
 
 def _trust(
-    recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None, where: Where, inputs: Inputs
+    recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None, where: Where, inputs: Inputs, given: bool
 ) -> Trust | None:
     """Ask, and say before training what is wrong with choosing on the validation images."""
     recipe = next((recipe for recipe in recipes if recipe.teacher), recipes[0])
-    weights = weights_place(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+    places = (where.teacher_weights, teacher_folder(recipe, where))
+    weights = "handed over" if given else weights_place(recipe.teacher, dataset, *places)
     trust = validation_trust(dataset, teacher, weights, inputs) if teacher else None
     if (text := warning(trust)) and processes.first():
         print(text, file=sys.stderr, flush=True)
@@ -168,7 +192,7 @@ def _use_cache(recipes: list[Recipe], material: Material, batches: Batches) -> t
 
 def _learner(recipe: Recipe, material: Material, steps: int) -> Learner:
     dataset, couple = material.dataset, None
-    student = new_student(recipe.student, dataset.num_classes, recipe.seed)
+    student = material.new_student(recipe)
     if get_method(recipe.method).needs_features:
         couple = introduce(student, material.teacher.model, dataset.image_size, dataset.train.labels_N)
     return Learner(recipe, student, material.fabric, steps, couple)

@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from normkd_explore.data import Dataset
 from normkd_explore.training.evaluate import eval_batches
 from normkd_explore.training.finish import finish
@@ -30,13 +32,15 @@ def train(
     resume: bool = False,
     watch: Watcher | None = None,
     dataset: Dataset | None = None,
+    teacher: nn.Module | None = None,
+    student: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Train one student as `recipe` says into the run folder `out` and return its summary (see `summarise`).
 
     Without `watch` a progress bar is shown. With `resume`, training continues from the newest checkpoint and ends with
     the weights that an uninterrupted run would have given, to the last bit on a CPU.
     """
-    return compare([recipe], [out], where, resume, watch, dataset)[0]
+    return compare([recipe], [out], where, resume, watch, dataset, teacher, student)[0]
 
 
 @processes.lost_process_explained()
@@ -47,6 +51,8 @@ def compare(
     resume: bool = False,
     watch: Watcher | None = None,
     dataset: Dataset | None = None,
+    teacher: nn.Module | None = None,
+    student: nn.Module | None = None,
 ) -> list[dict[str, Any]]:
     """Train several students in lockstep on the same batches with one teacher, and return a summary for each.
 
@@ -55,12 +61,16 @@ def compare(
     cache of the teacher's logits could be shared between seeds, so they are trained one after the other. Under
     `torchrun` each batch is shared between the processes (see `processes`); the first one writes the folders. With
     `resume`, runs that finished before are left as they are, and the others train without them.
+
+    What is handed over wins over the names in the recipes: `dataset` over the data set's, `teacher` and `student` (see
+    `adapt` for what their forward may return) over the models'. The modules stay as they are: every run trains a copy
+    of `student` from its weights, and `load_checkpoint(module, out / "student.safetensors")` brings the result back.
     """
     check_lockstep(recipes)
     outs = outs or [None] * len(recipes)
     folders = [RunFolder(out or default_folder(recipe, where)) for recipe, out in zip(recipes, outs, strict=True)]
     with deterministic_algorithms(where.deterministic):
-        material = gather(recipes, where, dataset)
+        material = gather(recipes, where, dataset, teacher, student)
         students = list(map(Student, recipes, folders, material.inputs))
         before = processes.share(lambda: finished(recipes, folders, material.inputs)) if resume else [None] * len(outs)
         left = [student for student, summary in zip(students, before, strict=True) if summary is None]

@@ -22,6 +22,10 @@ def recipe(batch_size: int, student: str = "resnet18"):
     return replace(toy_recipe("normkd", epochs=1), batch_size=batch_size, student=student)
 
 
+def fresh(recipe):
+    return new_student(recipe.student, CLASSES, recipe.seed)
+
+
 def test_torch_refuses_one_image_at_all():
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         new_student("resnet18", CLASSES, 0).train()(torch.zeros(1, 3, 32, 32))
@@ -43,13 +47,13 @@ def test_the_run_is_refused_before_it_begins(tmp_path):
 
 @pytest.mark.parametrize("batch_size, student", [(10, "resnet18"), (56, "resnet18"), (11, "resnet8")])
 def test_what_can_be_trained_is_not_refused(batch_size, student):
-    check_last_step([recipe(batch_size, student)], toy_dataset(side=32), Schedule(56, 56, batch_size, 0, 1))
+    check_last_step([recipe(batch_size, student)], toy_dataset(side=32), Schedule(56, 56, batch_size, 0, 1), fresh)
 
 
 def test_shares_of_several_processes_count():
     shared = make_schedule(57, 18, 0, 2, drop_last=False, equal_shares=True)  # 56 images, the last step has two
     with pytest.raises(ValueError, match="Found 56 images and batch_size 18"):
-        check_last_step([recipe(18)], toy_dataset(side=32), shared)
+        check_last_step([recipe(18)], toy_dataset(side=32), shared, fresh)
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 4))
