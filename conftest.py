@@ -9,6 +9,7 @@ import pytest
 import normkd_explore  # noqa: F401  before torch, here and in kernels: it says how long waiting threads spin
 
 ROOT = Path(__file__).parent
+pytest.register_assert_rewrite("tests.helpers")  # a failed assert there shows its values too
 
 
 def pytest_configure(config: pytest.Config) -> None:

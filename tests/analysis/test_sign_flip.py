@@ -14,7 +14,7 @@ from scipy import stats
 from normkd_explore.analysis.paired import Paired
 from normkd_explore.analysis.sign_flip import EXACT_UP_TO, sign_flip_p
 from normkd_explore.training.runs.report import format_report
-from tests.training.runs.test_report import summary
+from tests.helpers.reports import summary
 
 WHOLE = st.integers(-8, 8)  # whole numbers make ties, and their sums are exact
 

@@ -13,7 +13,7 @@ SETUP = """
 import json, time
 from pathlib import Path
 from normkd_explore.widgets import RaceView
-from tests.widgets.test_race import fake_runs, train_fake
+from tests.helpers.race import fake_runs, train_fake
 methods = ("ce", "kd", "a method with a long name")
 race = RaceView(methods, seeds=2)
 race

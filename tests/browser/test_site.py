@@ -7,8 +7,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from scripts.build_site import build
-from tests.browser.test_softening import SETUP, assert_card, drag, shown_numbers, slider
 from tests.helpers.painted import settle
+from tests.helpers.softening_card import SETUP, assert_card, drag, shown_numbers, slider
 
 pytest_plugins = ["tests.helpers.browser"]
 

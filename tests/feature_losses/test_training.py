@@ -1,47 +1,22 @@
-"""Feature methods in training: beside others, interrupted, from the command line, and between unlike networks."""
+"""Feature methods in training: lockstep, exact resume, adapters that learn."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from normkd_explore import cli
-from normkd_explore.feature_losses import CRD, introduce
-from normkd_explore.methods import METHODS, Settings, settings_for
+from normkd_explore.feature_losses import introduce
+from normkd_explore.methods import METHODS
 from normkd_explore.models import create_model
-from normkd_explore.training import Interrupted, RunFolder, Where, compare, make_fabric, prepare, train
+from normkd_explore.training import Interrupted, RunFolder, Where, compare, make_fabric, train
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.objective import Objective
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, save_checkpoint
-from tests.helpers.toy import CLASSES, toy_dataset, toy_recipe, toy_where
-
-FEATURE_METHODS = [name for name, method in METHODS.items() if method.needs_features]
-LEARNING = ["fitnet", "vid", "crd", "reviewkd", "ofd"]  # with parameters or buffers of their own
-LABELS = toy_dataset().train.labels_N
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
-
-
-def recipe_of(method: str, **changes: object):
-    return toy_recipe(method, lr=0.01, **changes)
-
-
-def weights(folder) -> dict[str, torch.Tensor]:
-    return load_file(folder / "student.safetensors")
-
-
-def assert_same(first: dict, second: dict, name: str = "") -> None:
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items()), name
+from tests.helpers.feature_runs import FEATURE_METHODS, LABELS, LEARNING, assert_same, recipe_of, weights
+from tests.helpers.toy import CLASSES, toy_dataset, toy_where
+from tests.helpers.watchers import quiet, stop_at
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +47,6 @@ def test_students_differ_between_methods(together):
     folder, _ = together
     ends = [weights(folder / method)["fc.weight"] for method in ("ce", "kd", *FEATURE_METHODS)]
     assert not any(torch.equal(a, b) for i, a in enumerate(ends) for b in ends[:i])
-
-
-def stop_at(epoch: int, step: int):
-    def watch(moment, runs):
-        if (moment.epoch, moment.step) == (epoch, step):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return watch
 
 
 def interrupted(method: str, out, where, at: tuple[int, int] = (0, 3)) -> None:
@@ -185,53 +152,6 @@ def test_logit_methods_are_not_asked_for_features(method, tmp_path, monkeypatch)
     assert not Objective(method, METHODS[method].cifar100, 1).needs_features
 
 
-@pytest.mark.parametrize(
-    ("teacher", "student", "without"),
-    [
-        ("wrn_16_2", "ShuffleV1", ()),
-        ("resnet8x4", "ShuffleV2", ()),
-        ("vgg8", "MobileNetV2", ("ofd",)),
-        ("resnet8", "vgg8", ("at", "nst", "vid", "reviewkd", "ofd")),
-    ],
-)
-def test_unlike_networks_work_or_say_why_not(teacher, student, without):
-    """Other widths, strides and numbers of stages: an adapter, pooling, or a message."""
-    torch.manual_seed(0)
-    models = [create_model(name, CLASSES) for name in (student, teacher)]
-    couple = introduce(*models, 32, LABELS)
-    images, labels, index = torch.randn(4, 3, 32, 32), LABELS[:4], torch.arange(4)
-    (logits_s, features_s), (_, features_t) = (model(images, return_features=True) for model in models)
-    for method in FEATURE_METHODS:
-        settings = METHODS[method].cifar100
-        if method in without:
-            with pytest.raises(ValueError, match=r"stages: found|no pre-activations"):
-                Objective(method, settings, 1, couple)(logits_s, None, labels, 1, seen(features_s, features_t, index))
-            continue
-        objective = Objective(method, settings, 1, couple)
-        loss = objective(logits_s, None, labels, 1, seen(features_s, features_t, index))
-        gradients = torch.autograd.grad(loss.kd, list(models[0].parameters()), retain_graph=True, allow_unused=True)
-        assert torch.isfinite(loss.total) and any(g is not None and g.abs().sum() > 0 for g in gradients), method
-
-
-def seen(features_s, features_t, index_B):
-    from normkd_explore.feature_losses import Observation
-
-    return Observation(features_s, features_t, LABELS[index_B], index_B)
-
-
-def test_messages_before_training():
-    with pytest.raises(ValueError, match=r"couple: found None; fitnet compares features.*introduce\("):
-        Objective("fitnet", METHODS["fitnet"].cifar100, 1)
-    couple = introduce(create_model("resnet8", CLASSES), create_model("resnet8", CLASSES), 12, LABELS)
-    for hint in (4.0, -1.0, 1.5):
-        with pytest.raises(ValueError, match=rf"hint: found {hint:g}, wanted a whole number from 0 to 3"):
-            Objective("fitnet", Settings({"hint": hint}), 1, couple)
-    with pytest.raises(ValueError, match="negatives: found 0, wanted a whole number of at least 1"):
-        METHODS["crd"].build(negatives=0)
-    with pytest.raises(ValueError, match=r"hands out no features.*return_features"):
-        introduce(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), create_model("resnet8", CLASSES), 12, LABELS)
-
-
 @pytest.mark.parametrize("method", ["vid", "crd", "ofd", "sdd"])
 def test_bfloat16_training(tmp_path, method):
     recipe = recipe_of(method, epochs=1, precision="bf16-mixed")
@@ -248,70 +168,3 @@ def test_a_teacher_cache_is_left_aside(together, tmp_path):
     train(recipe_of("fitnet"), tmp_path, cached, watch=quiet, dataset=toy_dataset())
     assert_same(weights(tmp_path), weights(folder / "fitnet"))
     assert any("features" in line for line in told)
-
-
-def normkd(*arguments: object) -> str:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def test_command_line(tmp_path, monkeypatch):
-    where = toy_where(tmp_path)
-    monkeypatch.setattr(prepare, "open_dataset", lambda recipe, root: toy_dataset())
-    small = ("--epochs", 1, "--batch-size", 16, "--lr", 0.01, "--device", "cpu")
-    small = (*small, "--teacher-weights", where.teacher_weights)
-    preset = "glyphs/resnet8-resnet8"
-    told = normkd("train", preset, "--method", "fitnet", "--set", "hint=1", *small, "--out", tmp_path / "one")
-    assert "hint 1" in told and "last epoch" in told
-    told = normkd("compare", preset, "--methods", "kd,fitnet,crd", "--seeds", 1, *small, "--out", tmp_path / "many")
-    assert all(name in told for name in ("kd", "fitnet", "crd"))
-    assert RunFolder(tmp_path / "many" / "crd-seed0").recipe().settings.loss["negatives"] == 16384
-
-
-def test_settings_are_the_published_ones_or_marked():
-    field = {"fitnet": 100, "at": 1000, "rkd": 1, "sp": 3000, "pkt": 30000, "nst": 50, "vid": 1, "crd": 0.8}
-    for method, weight in field.items():
-        settings = settings_for(method, "cifar100", "wrn_40_2", "wrn_16_2")
-        assert (settings.ce_weight, settings.kd_weight, settings.published) == (1, weight, True), method
-    review = {pair: settings_for("reviewkd", *pair.split("/")) for pair in REVIEW}
-    assert {pair: (s.kd_weight, s.warmup_epochs, s.published) for pair, s in review.items()} == REVIEW
-    for method in ("sdd", "sdddkd", "sddnormkd"):
-        assert not settings_for(method, "cifar100", "vgg13", "vgg8").published
-    assert settings_for("at", "imagenet", "resnet34", "resnet18").published
-    assert not settings_for("crd", "imagenet", "resnet34", "resnet18").published
-    shown = normkd("presets", "--method", "reviewkd")
-    assert "middle=512" in shown and "mdistiller" in shown
-
-
-REVIEW = {
-    "cifar100/resnet32x4/resnet8x4": (5.0, 20, True),
-    "cifar100/wrn_40_2/wrn_40_1": (1.0, 20, False),
-    "imagenet/resnet34/resnet18": (1.0, 1, False),
-    "imagenet/resnet50/mobilenetv1": (8.0, 1, False),
-}
-
-
-def one_of_two(rank: int, path: str, results) -> None:
-    """A process of a distributed run: CRD on its share of four images."""
-    store = torch.distributed.FileStore(path, 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.manual_seed(0)
-    loss = CRD(3, 3, LABELS, embedding=4, negatives=5)
-    pooled, index = torch.randn(4, 3), torch.tensor([7, 3, 9, 0])
-    loss(pooled[rank::2], pooled[rank::2] + 1, index[rank::2])
-    results[rank] = [loss.bank_s.tolist(), loss.bank_t.tolist(), loss.Z_s.item()]
-    torch.distributed.destroy_process_group()
-
-
-def test_the_banks_of_several_processes_stay_equal(tmp_path):
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(one_of_two, (str(tmp_path / "store"), results), nprocs=2)
-        (bank_s, bank_t, Z), other = results[0], results[1]
-    assert [bank_s, bank_t, Z] == other
-    torch.manual_seed(0)
-    alone = CRD(3, 3, LABELS, embedding=4, negatives=5)
-    pooled = torch.randn(4, 3)
-    alone(pooled, pooled + 1, torch.tensor([7, 3, 9, 0]))
-    torch.testing.assert_close(torch.tensor(bank_s), alone.bank_s)

@@ -7,10 +7,7 @@ import torch
 from normkd_explore.divergence import KL, Decoupled
 from normkd_explore.losses import CE, DKD, KD, LSKD, DistillationLoss, NormDKD, NormKD
 from normkd_explore.temperature import Constant, Std
-
-Z_S = [[2.0, 0.5, -1.0, 0.0, 1.5], [0.3, 1.2, 0.7, -0.4, -1.8], [-0.5, 0.1, 0.9, 2.2, -0.7]]
-Z_T = [[4.0, 1.0, -2.0, 0.5, 2.5], [1.0, 0.2, 3.0, -1.0, -3.2], [0.0, -0.6, 1.4, 5.0, -1.8]]
-LABELS = [0, 1, 3]
+from tests.helpers.reference import golden_tensors, random_arrays
 
 # Values and the gradient's first row as the methods' published functions give them on the inputs above.
 GOLDEN = [
@@ -19,7 +16,6 @@ GOLDEN = [
     (DKD(1.0, 8.0, 4.0), 4.15268798, [-0.110822, -0.003178, 0.599547, -0.002804, -0.482743]),
     (LSKD(temperature=2.0), 0.07141748, [-0.007482, 0.000244, 0.002987, -0.007635, 0.011886]),
 ]
-
 LOSSES = [
     CE(),
     KD(),
@@ -34,18 +30,6 @@ LOSSES = [
     NormDKD(4.0, 5.0, 1.0),
 ]
 SHAPES = [(1, 3), (1, 1000), (3, 4), (7, 10), (64, 100), (512, 3), (129, 257), (512, 1000)]
-
-
-def golden_tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    z_s = torch.tensor(Z_S, dtype=torch.float64, requires_grad=True)
-    return z_s, torch.tensor(Z_T, dtype=torch.float64), torch.tensor(LABELS)
-
-
-def random_arrays(batch: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    z_s = rng.normal(rng.normal(0, 2, (batch, 1)), rng.uniform(0.3, 2, (batch, 1)), (batch, classes))
-    z_t = rng.normal(rng.normal(0, 2, (batch, 1)), rng.uniform(0.5, 3, (batch, 1)), (batch, classes))
-    return z_s, z_t, rng.integers(0, classes, batch)
 
 
 def probabilities(z: np.ndarray) -> np.ndarray:

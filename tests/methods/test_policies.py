@@ -20,7 +20,7 @@ from normkd_explore.losses.relational import MultiLevelLoss
 from normkd_explore.methods import Settings
 from normkd_explore.temperature import Constant, Learned, MaxLogit, MaxRatio, Std, Unweighted, tell_epoch
 from normkd_explore.training.objective import Objective
-from tests.temperature.test_temperature import random_pair
+from tests.helpers.logits import random_pair
 
 POLICIES = [
     Constant(2.0),

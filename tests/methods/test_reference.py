@@ -22,7 +22,7 @@ from normkd_explore.losses import (
     NormMLKD,
     NormRLD,
 )
-from tests.losses.test_reference import golden_tensors, random_arrays
+from tests.helpers.reference import golden_tensors, random_arrays
 
 Array = np.ndarray
 

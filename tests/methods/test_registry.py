@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from normkd_explore import cli, losses, methods
+from normkd_explore import losses, methods
 from normkd_explore.analysis.grid import evaluate_grid
 from normkd_explore.losses import NormKD
 from normkd_explore.methods import METHODS, Method, Settings, get_method, register, settings_for
 from normkd_explore.training import compare, prepare, train
+from tests.helpers.command import normkd
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 NEW = ["rld", "atlc", "dtkd", "ctkd", "dist", "mlkd", "ttm", "wttm", "nkd", "bild"]
@@ -40,10 +41,6 @@ def test_arguments_and_defaults_of_the_named_losses(name, words):
     parameters = inspect.signature(getattr(losses, name)).parameters.values()
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
     assert str(inspect.Signature(bare)).startswith(words)
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
 
 
 def test_every_new_method_is_registered_and_says_where_its_settings_come_from():
@@ -184,12 +181,6 @@ def newcomer(tmp_path, monkeypatch):
     yield
     del METHODS["devkd"]
     del sys.modules["normkd_explore.methods.devkd"]
-
-
-def normkd(*arguments: object) -> str:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def test_the_page_is_short_and_true(newcomer):

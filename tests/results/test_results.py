@@ -1,28 +1,12 @@
-"""Committed results are complete and honest; loader, collector and pairing compute what they say."""
+"""Committed results are complete and honest, and the loader says what it cannot read."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
-import shutil
-import statistics
-import sys
 from dataclasses import astuple, replace
 
-import numpy as np
 import pytest
 
-from normkd_explore.analysis.paired import expected_maximum, holm, pair, smallest_p
 from normkd_explore.data import load_dataset, make_batches
-from normkd_explore.exercises import check
-from normkd_explore.figures.results import (
-    class_gains_figure,
-    heatmap_figure,
-    history_figure,
-    map_figure,
-    paired_figure,
-)
 from normkd_explore.methods import CIFAR100_PAIRS, IMAGENET_PAIRS, METHODS
 from normkd_explore.results import (
     FOLDER,
@@ -37,9 +21,7 @@ from normkd_explore.results import (
     write_rows,
 )
 from normkd_explore.results.students import SHIPPED, lesson_student
-from normkd_explore.training import RunFolder, compare, evaluate, get_preset, lesson
-from scripts import collect_results
-from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from normkd_explore.training import evaluate, get_preset, lesson
 
 TABLES = sorted(file.stem.removeprefix("measured_") for file in FOLDER.glob("measured_*.csv"))
 PAPER_PRESET = "glyphs/resnet20-resnet8"
@@ -49,9 +31,6 @@ def run(method: str, seed: int, last: float, **other: object) -> MeasuredRun:
     values = {"preset": "p", "budget": "b", "method": method, "settings": "s", "seed": seed, "last": last, "best": last}
     rest = {"chosen_on": "val", "n_test": 10, "epochs": 1, "command": "c", "hardware": "h", "torch": "2"}
     return MeasuredRun(**{**values, **rest, **other})
-
-
-# --- what is committed ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -145,9 +124,6 @@ def test_other_students_are_asked_for_in_words(tmp_path):
         lesson_student("dkd", tmp_path)
 
 
-# --- the loader ----------------------------------------------------------------------------------------------
-
-
 def test_what_is_written_is_read_again(tmp_path):
     rows = [run("kd", 0, 12.5), run("kd", 1, 7.25)]
     write_rows(tmp_path / "measured_x.csv", rows)
@@ -185,185 +161,3 @@ def test_only_like_runs_are_pooled():
     ):
         with pytest.raises(ValueError, match=word):
             by_method([*runs, other])
-
-
-# --- pairing -------------------------------------------------------------------------------------------------
-
-
-def test_pairs_are_made_by_seed_not_by_place():
-    values = {"a": {2: 5.0, 0: 1.0, 1: 9.0}, "b": {0: 0.5, 2: 1.0, 7: 100.0}}
-    found = pair(values, "a", "b")
-    assert found.seeds == (0, 2) and found.differences == (0.5, 4.0)
-    assert (found.n, found.mean, found.wins) == (2, 2.25, 2)
-    assert found.std == pytest.approx(statistics.stdev([0.5, 4.0]))
-    assert pair(values, "b", "a").differences == (-0.5, -4.0)
-
-
-def test_pairing_errors_teach():
-    with pytest.raises(ValueError, match="baseline: found 'c', wanted one of a, b"):
-        pair({"a": {}, "b": {}}, "a", "c")
-    with pytest.raises(ValueError, match="a and b share 1 seeds, wanted at least 2"):
-        pair({"a": {0: 1.0, 1: 1.0}, "b": {0: 2.0}}, "a", "b")
-
-
-def test_ties_between_sign_patterns_survive_rounding():
-    """0.3 - 0.1 and 0.4 - 0.2 differ by 1e-17: pairs of equal differences give exact multiples of 2 / 2^n."""
-    found = pair({"a": {0: 0.3, 1: 0.4, 2: 0.1}, "b": {0: 0.1, 1: 0.2, 2: 0.3}}, "a", "b")
-    assert found.differences == (0.2, 0.2, -0.2)
-    sums = [abs(sum(signs)) for signs in itertools.product((1, -1), repeat=3)]
-    assert found.p == sum(s >= 1 for s in sums) / 8
-
-
-@pytest.mark.parametrize("n", range(1, 9))
-def test_smallest_p_is_reached_by_one_sign(n):
-    if n > 1:
-        assert pair({"a": dict.fromkeys(range(n), 1.0), "b": dict.fromkeys(range(n), 0.0)}, "a", "b").p == smallest_p(n)
-    assert smallest_p(n) == min(1.0, 2 / 2**n)
-    with pytest.raises(ValueError, match="n: found 0"):
-        smallest_p(0)
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
-    with pytest.raises(ValueError, match=r"found 1\.5"):
-        holm([0.1, 1.5])
-
-
-def test_holm_rejects_what_the_step_down_rule_rejects():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        p = rng.random(6) ** 3
-        order, rejected = np.argsort(p), set()
-        for rank, place in enumerate(order):  # Holm's own wording: stop at the first that is not small enough
-            if p[place] > 0.05 / (6 - rank):
-                break
-            rejected.add(int(place))
-        assert {k for k, value in enumerate(holm(list(p))) if value <= 0.05} == rejected
-
-
-def test_expected_maximum_against_known_values_and_a_simulation():
-    assert expected_maximum(1) == pytest.approx(0, abs=1e-9)
-    assert expected_maximum(2) == pytest.approx(1 / math.sqrt(math.pi), abs=1e-9)
-    assert expected_maximum(3) == pytest.approx(1.5 / math.sqrt(math.pi), abs=1e-9)
-    drawn = np.random.default_rng(1).normal(size=(200_000, 10)).max(axis=1).mean()
-    assert expected_maximum(10) == pytest.approx(drawn, abs=0.01)
-    with pytest.raises(ValueError, match="k: found 0"):
-        expected_maximum(0)
-
-
-# --- the collector -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Two finished runs of two epochs."""
-    root = tmp_path_factory.mktemp("runs")
-    where, dataset = toy_where(tmp_path_factory.mktemp("teacher")), toy_dataset()
-    for seed in range(2):
-        out = root / f"kd-seed{seed}"
-        compare([toy_recipe("kd", seed=seed)], [out], where, watch=lambda moment, runs: None, dataset=dataset)
-    return root
-
-
-def test_collector_copies_what_the_folders_say(folders, tmp_path, monkeypatch, capsys):
-    arguments = ["collect_results.py", str(folders), "--name", "toy", "--history", "--made-by", "a test"]
-    monkeypatch.setattr(sys, "argv", [*arguments, "--into", str(tmp_path)])
-    collect_results.main()
-    assert "2 runs of 1 methods" in capsys.readouterr().out
-    rows, records = load_measured("toy", tmp_path), load_history("toy", tmp_path)
-    for row in rows:
-        folder = RunFolder(folders / f"kd-seed{row.seed}")
-        summary = folder.summary()
-        assert row.last == pytest.approx(100 * summary["test"]["top1"], abs=0.005)
-        assert row.best == pytest.approx(100 * summary["best"]["top1"], abs=0.005)
-        assert (row.budget, row.settings, row.epochs) == (summary["budget"], summary["settings"], summary["epochs"])
-        curve = [record.top1 for record in records if record.seed == row.seed]
-        assert curve == [round(100 * metric[row.chosen_on]["top1"], 2) for metric in folder.metrics()]
-        assert row.command == "a test" and "thread" in row.hardware
-
-
-def test_collector_refuses_unfinished_and_missing_runs(folders, tmp_path):
-    (tmp_path / "kd-seed9").mkdir()
-    with pytest.raises(FileNotFoundError, match="found no run folder"):
-        collect_results.find_runs([tmp_path])
-    (tmp_path / "kd-seed9" / "config.yaml").write_text("x")
-    with pytest.raises(ValueError, match="kd-seed9 did not finish"):
-        collect_results.find_runs([folders, tmp_path])
-    assert len(collect_results.find_runs([folders, tmp_path], skip_unfinished=True)) == 2
-
-
-def test_collector_refuses_runs_of_several_teachers(folders, tmp_path, monkeypatch):
-    runs = tmp_path / "runs"
-    shutil.copytree(folders, runs)
-    changed = RunFolder(runs / "kd-seed1").summary()
-    changed["inputs"]["teacher"] = "another"
-    (runs / "kd-seed1" / "summary.json").write_text(json.dumps(changed))
-    arguments = ["collect_results.py", str(runs), "--name", "toy", "--made-by", "a test", "--into", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit, match=r"kd-seed0 and kd-seed1 had other inputs \(teacher: digests \w+ and another"):
-        collect_results.main()
-    assert not list(tmp_path.glob("*.csv"))
-
-
-def test_commands_lose_the_paths_of_this_machine_and_nothing_else():
-    command = "normkd compare --lesson --out /a/b/c --seeds 10 --data-root=/d"
-    assert collect_results.command_of({"command": command}) == "normkd compare --lesson --seeds 10"
-    with pytest.raises(ValueError, match="--made-by"):
-        collect_results.command_of({"command": None})
-    cpu = {"name": "X", "threads": 2}
-    assert collect_results.hardware_of({"accelerator": None, "cpu": cpu}) == "X, 2 threads"
-    assert collect_results.hardware_of({"accelerator": "H200", "cpu": cpu}) == "H200"
-    assert collect_results.hardware_of({"accelerator": "H200", "cpu": cpu, "device": "cpu"}) == "X, 2 threads"
-    again = [{"accelerator": "H200", "cpu": cpu}, {"accelerator": None, "cpu": cpu}]
-    assert collect_results.hardware_of({"accelerator": None, "cpu": cpu, "resumed": again}) == "X, 2 threads; H200"
-
-
-# --- figures and exercises -----------------------------------------------------------------------------------
-
-
-def test_paired_figure_has_a_dot_a_seed_and_the_mean():
-    figure = paired_figure([pair({"a": {0: 3.0, 1: 1.0}, "b": {0: 1.0, 1: 1.5}}, "a", "b")])
-    assert figure.data[0].x == (2.0, -0.5) and figure.data[0].hovertext == ("seed 0", "seed 1")
-    assert figure.data[1].x == (0.75,)
-
-
-def test_history_figure_marks_best_and_last():
-    curve = [EpochRecord("p", "kd", 0, epoch, 0.1, "test", top1) for epoch, top1 in ((2, 50.0), (1, 10.0), (3, 40.0))]
-    figure = history_figure(curve, plateau_from=2)
-    assert figure.data[0].y == (10.0, 50.0, 40.0)
-    assert figure.data[1].x == (2, 3) and figure.data[1].y == (50.0, 40.0)
-    assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (1.5, 3.5)
-
-
-def test_class_gains_are_sorted_with_their_names():
-    figure = class_gains_figure([-10.0, 30.0, 0.0], ["a", "b", "c"], "gain")
-    assert figure.data[0].y == (30.0, 0.0, -10.0) and figure.data[0].hovertext == ("b", "c", "a")
-    assert figure.layout.xaxis.ticktext == ("b", "c", "a")
-
-
-def test_heatmaps_share_a_scale_and_maps_show_names():
-    heat = heatmap_figure({"x": np.eye(3), "y": 2 * np.eye(3)}, ["a", "b", "c"], largest=2.0)
-    assert heat.data[1].z[0].tolist() == [200, 0, 0]
-    assert heat.layout.coloraxis.cmax == 200 and {trace.coloraxis for trace in heat.data} == {"coloraxis"}
-    drawn = map_figure({"x": [[0, 1], [2, 3], [4, 5]]}, ["a", "b", "a"])
-    assert drawn.data[0].text == ("a", "b", "a") and drawn.data[0].y == (1.0, 3.0, 5.0)
-    assert drawn.data[0].textfont.color[0] == drawn.data[0].textfont.color[2] != drawn.data[0].textfont.color[1]
-
-
-@pytest.mark.parametrize(
-    "name, right, wrong, hint",
-    [
-        ("05-same-loss", "minus_mean", "z_score", "one counts"),
-        ("05-pairs", 6, 5, "all minus both count"),
-        ("05-best-of-ten", 0.77, 1.54, "in units of the jitter"),
-        ("05-smallest", smallest_p(5), 1 / 32, "two-sided"),
-        ("05-ece", 0.2, -0.2, "not its sign"),
-        ("05-scale", "ECE", "normkd", "triples too"),
-    ],
-)
-def test_exercises_know_right_answers_and_mistakes(capsys, name, right, wrong, hint):
-    check(name, right)
-    assert capsys.readouterr().out.startswith("Right")
-    check(name, wrong)
-    assert hint in capsys.readouterr().out

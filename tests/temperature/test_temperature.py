@@ -9,11 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normkd_explore.temperature import Constant, Softening, Std, row_std
-
-
-def random_pair(batch: int = 4, classes: int = 7, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    return torch.from_numpy(rng.normal(0, 2, (batch, classes))), torch.from_numpy(rng.normal(1, 3, (batch, classes)))
+from tests.helpers.logits import random_pair
 
 
 def test_constant_gives_every_sample_the_same():

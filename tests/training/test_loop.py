@@ -27,10 +27,7 @@ from normkd_explore.training import (
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.recipes.schedule import learning_rate, scale_milestones
 from tests.helpers.toy import BATCH, CLASSES, TRAIN, toy_dataset, toy_recipe, toy_where
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
+from tests.helpers.watchers import quiet
 
 
 def test_equals_a_plain_loop_in_plain_pytorch(tmp_path):

@@ -14,8 +14,9 @@ from normkd_explore.cli import main
 from normkd_explore.training import Interrupted, Recipe, RunFolder, Teacher, compare, train
 from normkd_explore.training.runs.report import format_report
 from normkd_explore.training.where import Where, default_folder, run_name
+from tests.helpers.tensors import assert_same_tensors
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
-from tests.training.runs.test_resume import assert_same_tensors, quiet, stop_at
+from tests.helpers.watchers import quiet, stop_at
 
 RECIPES = [toy_recipe(method, seed=seed, data_seed=3) for seed in (0, 1) for method in ("ce", "kd", "normkd")]
 STEPS = 4  # of an epoch

@@ -21,12 +21,9 @@ from normkd_explore.training.runs.checkpoint import (
     save_checkpoint,
 )
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet
 
 SMALL = {"w": torch.tensor([1.0, 2.0]), "slots": {0: {"m": torch.zeros(1)}}, "history": [{"lr": 0.05}], "seconds": 1.5}
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
 
 
 def plain(value):

@@ -14,9 +14,9 @@ from normkd_explore.models import create_model, save_weights
 from normkd_explore.training import Interrupted, RunFolder, Teacher, Where, compare, load_teacher, make_fabric, train
 from normkd_explore.training.runs.inputs import SIZES, data_digest, describe_inputs
 from normkd_explore.training.runs.report import format_report
+from tests.helpers.reports import rows, summary
 from tests.helpers.toy import CLASSES, toy_dataset, toy_recipe, toy_where
-from tests.training.runs.test_report import rows, summary
-from tests.training.runs.test_resume import quiet, stop_at
+from tests.helpers.watchers import quiet, stop_at
 
 
 def other_teacher(folder) -> Where:

@@ -13,6 +13,7 @@ from normkd_explore.training import train
 from normkd_explore.training.machine import locks
 from normkd_explore.training.runs.lock import FolderInUse, locked
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet
 
 pytestmark = pytest.mark.skipif(locks.fcntl is None, reason="this system has no file locks")
 
@@ -29,10 +30,6 @@ with locked(Path(sys.argv[1])):
     print(child or 0, flush=True)
     time.sleep(60)
 """
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
 
 
 @pytest.fixture

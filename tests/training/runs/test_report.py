@@ -6,26 +6,8 @@ import pytest
 
 from normkd_explore.analysis.sign_flip import sign_flip_p
 from normkd_explore.training.runs.report import format_report, mean_std
+from tests.helpers.reports import rows, summary
 from tests.helpers.toy import toy_recipe
-
-
-def summary(method: str, seed: int, top1: float, budget: str = "a", settings: str = "s") -> dict:
-    return {
-        "preset": "toy/t-s",
-        "method": method,
-        "settings": settings,
-        "budget": budget,
-        "seed": seed,
-        "epochs": 3,
-        "test": {"top1": top1},
-        "best": {"top1": top1},
-        "chosen_on": "val",
-        "train_seconds": 1.0,
-    }
-
-
-def rows(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines() if line.startswith("toy/")]
 
 
 def test_mean_std_and_paired_difference():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -26,23 +25,10 @@ from normkd_explore.training.machine.environment import describe_environment, re
 from normkd_explore.training.runs import folder as run_folder
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, list_checkpoints, position_of
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet, stop_at
 
 METHODS = ("ce", "kd")
 STEPS = 4  # of an epoch
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
-
-
-def stop_at(epoch: int, step: int, number: int = signal.SIGINT):
-    """A watcher that sends itself a signal once `step` steps of `epoch` are done."""
-
-    def watch(moment, runs):
-        if (moment.epoch, moment.step) == (epoch, step):
-            os.kill(os.getpid(), number)
-
-    return watch
 
 
 def race(out, where, epochs=3, methods=METHODS, **options):

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from normkd_explore.training import Interrupted, RunFolder, train
+from tests.helpers.tensors import assert_same_tensors
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet, stop_at
 
 STEPS = 4  # of an epoch: ceil(56 / 16)
-
-
-def stop_at(epoch: int, step: int):
-    """A watcher that presses Ctrl-C once `step` steps of `epoch` are done."""
-
-    def watch(moment, runs):
-        if (moment.epoch, moment.step) == (epoch, step):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return watch
-
-
-def assert_same_tensors(first, second):
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
-
-
-def quiet(moment, runs):
-    """A watcher that shows nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from normkd_explore import spinning
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GOMP, KMP = spinning.SETTINGS.values()
 TELL = "print(json.dumps([os.environ.get(name) for name in ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')]))"
 ASK = f"import json, os, normkd_explore; {TELL}"

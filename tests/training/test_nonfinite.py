@@ -1,0 +1,41 @@
+"""A NaN in training: the images of its step, by position and by file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from normkd_explore.data import FileSplit, make_batches
+from normkd_explore.training import NonFiniteError, make_fabric
+from normkd_explore.training.learner import Learner
+from normkd_explore.training.nonfinite import files_named
+from tests.helpers.shared_runs import plain_student
+from tests.helpers.toy import BATCH, CLASSES, toy_dataset, toy_recipe
+
+
+def test_nan_of_the_teacher_names_the_images_of_the_step():
+    """The message holds the positions in the split; a shorter step before it leaves none of its own behind."""
+    fabric = make_fabric("cpu")
+    learner = Learner(toy_recipe("normkd"), plain_student("", CLASSES, 0), fabric, 4)
+    batches = list(make_batches(toy_dataset(), "train", BATCH, augment=True, seed=0).epoch(0))
+    learner.step(batches[0], torch.randn(BATCH, CLASSES), 0, 0)
+    bad = batches[3]  # the short one
+    learner.step(bad, torch.full((len(bad.index_B), CLASSES), float("nan")), 0, 3)
+    learner.step(batches[1], torch.randn(BATCH, CLASSES), 0, 4)
+    with pytest.raises(NonFiniteError, match=r"epoch 1, step 3 .*training split: \d+") as caught:
+        learner.raise_if_bad(0)
+    assert caught.value.images == bad.index_B.tolist()
+
+
+def test_images_from_files_are_named(tmp_path):
+    files = FileSplit(tmp_path, np.array([b"a.png", b"b/c.png", b"d.png"]), torch.zeros(3, dtype=torch.long), 8)
+    message = r"step 3\. Their files: .*d\.png, .*a\.png\."
+    with (
+        pytest.raises(NonFiniteError, match=message) as caught,
+        files_named(replace(toy_dataset(), train=files)),
+    ):
+        raise NonFiniteError("step 3.", [2, 0])
+    assert caught.value.images == [2, 0] and "c.png" not in str(caught.value)
