@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
-CHECKSUM = "sha256"
+from normkd_explore.files.locks import one_at_a_time
+from normkd_explore.files.tensors import read_tensors, write_tensors
+from normkd_explore.files.writing import remove_leftovers
 
 
 def cache_folder() -> Path:
@@ -45,12 +46,15 @@ def cached_tensors(
     path = cache_folder() / f"{kind}-{key[:20]}.safetensors"
     if path.exists():
         try:
-            return read_checked(path)
+            return read_tensors(path)[0]
         except (OSError, SafetensorError, ValueError) as problem:
             warnings.warn(f"cached file {path} is damaged ({problem}); making it again", stacklevel=2)
     tensors = build()
     try:
-        write_checked(path, tensors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(path.parent / "lock"):
+            remove_leftovers(path.parent)
+            write_tensors(path, tensors)
     except OSError as problem:
         warnings.warn(
             f"cannot keep data in {path} ({problem}); going on without. Set NORMKD_CACHE to a writable folder "
@@ -58,39 +62,3 @@ def cached_tensors(
             stacklevel=2,
         )
     return tensors
-
-
-def read_checked(path: Path) -> dict[str, Tensor]:
-    """Read a file written by :func:`write_checked`.
-
-    Raises:
-        ValueError: when the contents are not those that were written.
-    """
-    with safe_open(path, framework="pt") as file:
-        expected = (file.metadata() or {}).get(CHECKSUM)
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    if checksum(tensors) != expected:
-        raise ValueError("its SHA-256 does not match its contents")
-    return tensors
-
-
-def write_checked(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors and their checksum so that ``path`` is at every moment absent, the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        save_file(tensors, partial, metadata={CHECKSUM: checksum(tensors)})
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Give the SHA-256 of names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy())
-    return digest.hexdigest()

@@ -5,7 +5,6 @@ Letters: N images, C colour channels, H = W = 32.
 
 from __future__ import annotations
 
-import os
 import pickle
 import tarfile
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from normkd_explore.data.dataset import ArraySplit, Dataset
 from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, balanced_holdout
 from normkd_explore.data.safe_pickle import UnsafePickleError, read_pickle
 from normkd_explore.data.views import Views
+from normkd_explore.files.locks import one_at_a_time
+from normkd_explore.files.writing import remove_leftovers, replacing
 
 PIXELS = 3 * 32 * 32
 LARGEST_FILE = 2**28  # bytes; the largest true one has 155 million
@@ -147,14 +148,14 @@ def extract(archive: Path, folder: Path, files: list[str]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive) as tar:
+        with one_at_a_time(folder / "lock"), tarfile.open(archive) as tar:
+            remove_leftovers(folder)
             for file in files:
                 member = tar.getmember(f"{folder.name}/{file}")
                 if not member.isreg() or member.size > LARGEST_FILE:
                     raise ValueError(f"{member.name} is not a plain file of at most {LARGEST_FILE:,} bytes")
-                partial = folder / f"{file}.tmp-{os.getpid()}"
-                partial.write_bytes(tar.extractfile(member).read())
-                os.replace(partial, folder / file)
+                with replacing(folder / file) as temporary:
+                    temporary.write_bytes(tar.extractfile(member).read())
     except (tarfile.TarError, EOFError, KeyError, ValueError) as problem:
         raise ValueError(
             f"cannot take {', '.join(files)} out of {archive}: {problem}; delete it and get it again"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normkd_explore.federated.recipe import NO_ATTACK, FederatedRecipe
+from normkd_explore.files.writing import explained, write_json
 from normkd_explore.models import save_weights
-from normkd_explore.training.machine.files import explained, write_json
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs
 from normkd_explore.training.runs.resume import place

@@ -1,12 +1,13 @@
 """Weights from a file into a network, with one clear error if they do not fit, and from network to file."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
+
+from normkd_explore.files.tensors import write_tensors
+from normkd_explore.files.writing import explained
 
 from .containers import Part, read_state_dict
 from .errors import CheckpointError
@@ -63,8 +64,9 @@ def load_checkpoint(
 def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Writes a network's state dict as safetensors, under the plain names that load_checkpoint knows.
 
-    The file appears under its name only when complete and on the disk: a temporary file in the same folder,
-    fsync, rename. An interruption leaves the file of that name as it was.
+    The file appears under its name only when complete and on the disk, an interruption leaves the file of that
+    name as it was, and equal weights and metadata give equal files. It carries a checksum, which load_checkpoint
+    compares.
 
     Args:
         model: network, also wrapped by torch.compile, DistributedDataParallel or Fabric.
@@ -73,6 +75,7 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
 
     Raises:
         TypeError: metadata that is not text.
+        WriteError: the file cannot be written; an OSError that says why.
     """
     wrong = [key for key, value in (metadata or {}).items() if not (isinstance(key, str) and isinstance(value, str))]
     if wrong:
@@ -82,7 +85,10 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
         key.replace("_orig_mod.", ""): value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in _bare(model).state_dict().items()
     }
-    _write_atomically(Path(path), safetensors.torch.save(tensors, metadata))
+    path = Path(path)
+    with explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, tensors, metadata)
 
 
 def _created(name: str, state: Mapping[str, Tensor], num_classes: int | None) -> tuple[nn.Module, str]:
@@ -163,27 +169,3 @@ def _hint(state: Mapping[str, Tensor], own: Mapping[str, Tensor], other_names: b
     if close := closest_model(state):
         return f"The closest network of the zoo is {close!r}."
     return "No network of list_models() has such tensors: the file belongs to another architecture."
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut; Windows has no such call."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

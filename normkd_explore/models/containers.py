@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from normkd_explore.files.tensors import ChecksumError, read_tensors
 from normkd_explore.regular_file import (
     InflatedError,
     NotRegularError,
@@ -112,7 +112,11 @@ def _not_found(path: Path) -> str:
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load_file(path, device="cpu")
+        return read_tensors(path)[0]
+    except ChecksumError as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}. Take it from a copy; --resume of its run writes it again."
+        ) from error
     except Exception as error:
         raise CheckpointError(
             f"{path} is a truncated or corrupt safetensors file ({error}). Fetch it or write it again."

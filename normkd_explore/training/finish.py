@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from normkd_explore.data import Dataset
+from normkd_explore.files.writing import write_json
 from normkd_explore.models import save_weights
 from normkd_explore.training.evaluate import eval_batches, evaluate
 from normkd_explore.training.machine import processes
-from normkd_explore.training.machine.files import explained, write_json
 from normkd_explore.training.prepare import Material, Prepared
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
@@ -48,6 +48,5 @@ def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any]) -> None:
         "num_classes": str(dataset.num_classes),
         "method": recipe.method,
     }
-    with explained(run.folder.student):
-        save_weights(run.learner.module, run.folder.student, metadata=metadata)
+    save_weights(run.learner.module, run.folder.student, metadata=metadata)
     write_json(run.folder.path / "summary.json", summary)

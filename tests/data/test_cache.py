@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from normkd_explore.data import cache
 from normkd_explore.data.cache import cache_folder, cached_tensors
 
 
@@ -85,12 +84,12 @@ def test_a_damaged_file_is_reported_and_made_again(folder, damage):
     assert build.calls == 2
 
 
-@pytest.mark.parametrize("step", ["save_file", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["write_bytes", "fsync", "replace"])
 def test_a_full_disk_costs_the_cache_and_not_the_data(folder, monkeypatch, step):
     def fail(*_args, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache if step == "save_file" else os, step, fail)
+    monkeypatch.setattr(Path if step == "write_bytes" else os, step, fail)
     with pytest.warns(UserWarning, match=r"cannot keep data in .*No space left.*Set NORMKD_CACHE"):
         tensors = cached_tensors("set", {}, Builder())
     assert same(tensors, Builder()())

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 import normkd_explore
+from normkd_explore.files.writing import write_json
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import is_deterministic
-from normkd_explore.training.machine.files import write_json
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "safetensors", "timm")
 Environment = dict[str, Any]

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
 from torch import Tensor
 
-from normkd_explore.training.machine.files import WriteError, explained, remove_leftovers, replacing, write_json
+from normkd_explore.files.tensors import tensor_bytes
+from normkd_explore.files.writing import WriteError, explained, remove_leftovers, replacing, write_json
 
 FORMAT = 2  # 1 had no checksum of the header
 KEEP = 2  # the newest and, should its disk block rot, the one before
@@ -66,11 +66,12 @@ def save_checkpoint(folder: Path, epoch: int, step: int, state: dict[str, Any], 
 def _write(path: Path, epoch: int, step: int, state: dict[str, Any], recipe: str) -> None:
     tensors: dict[str, Tensor] = {}
     tree = _detach_tensors(state, tensors, "")
+    content = tensor_bytes(tensors)
     with replacing(path) as temporary:
-        save_file(tensors, temporary)
-        digest, size = _digest(temporary), temporary.stat().st_size
-    header = {"format": FORMAT, "recipe": recipe, "epoch": epoch, "step": step, "bytes": size, "sha256": digest}
-    header["state"] = tree
+        temporary.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    header = {"format": FORMAT, "recipe": recipe, "epoch": epoch, "step": step}
+    header |= {"bytes": len(content), "sha256": digest, "state": tree}
     write_json(path.with_suffix(".json"), {"checksum": _checksum(header), **header})
 
 
@@ -175,11 +176,6 @@ def _checksum(header: dict[str, Any]) -> str:
     """SHA-256 of the header as canonical JSON: sorted keys, no spaces."""
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _detach_tensors(value: Any, tensors: dict[str, Tensor], name: str) -> Any:

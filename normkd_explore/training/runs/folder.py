@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from normkd_explore.files.writing import explained, remove_leftovers, write_text
 from normkd_explore.training.machine.environment import describe_environment, record_environment
-from normkd_explore.training.machine.files import explained, remove_leftovers, write_text
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
 from normkd_explore.training.runs.inputs import Inputs, check_inputs, write_inputs

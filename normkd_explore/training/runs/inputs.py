@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from normkd_explore.data import ArraySplit, Dataset
-from normkd_explore.training.machine.files import write_json
+from normkd_explore.files.writing import write_json
 from normkd_explore.training.teacher.frozen import Teacher
 
 FILE = "inputs.json"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from normkd_explore.training.machine.files import explained
-from normkd_explore.training.machine.locks import Busy, acquire
+from normkd_explore.files.locks import Busy, acquire, release
+from normkd_explore.files.writing import explained
 
 NAME = "lock"
 _held: set[Path] = set()  # the system's locks do not keep two trainings of one process apart
@@ -22,7 +22,7 @@ class FolderInUse(RuntimeError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process alone; it is created if need be. FolderInUse if another one has it.
 
-    The lock is the file `lock` inside, which holds the owner's number and machine (see `machine.locks`). Where the
+    The lock is the file `lock` inside, which holds the owner's number and machine (see `files.locks`). Where the
     system has no such locks, keeping two runs out of one folder is left to the user.
     """
     place = folder.resolve()
@@ -39,9 +39,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         _held.discard(place)
-        if handle is not None:
-            (folder / NAME).unlink(missing_ok=True)  # before it is unlocked, so never another process's lock
-            handle.close()
+        release(handle, folder / NAME)
 
 
 def _in_use(folder: Path, owner: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from normkd_explore.training.machine.locks import one_at_a_time
+from normkd_explore.files.locks import one_at_a_time
 
 
 class KeptRows:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normkd_explore.training.machine.files import remove_leftovers, replacing, write_json
-from normkd_explore.training.machine.locks import one_at_a_time
+from normkd_explore.files.locks import one_at_a_time
+from normkd_explore.files.writing import remove_leftovers, replacing, write_json
 from normkd_explore.training.teacher.kept_rows import KeptRows
 from normkd_explore.training.teacher.logit_table import CacheError, LogitTable, empty_rows, gigabytes, table_bytes
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from normkd_explore.training.machine import files
+from normkd_explore.files import writing
 from normkd_explore.training.runs.checkpoint import (
     CheckpointError,
     latest_checkpoint,
@@ -123,7 +123,7 @@ def test_a_failing_system_call_costs_at_most_the_new_checkpoint(tmp_path, monkey
             raise OSError(28, "No space left on device")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(files.os, function, failing)
+    monkeypatch.setattr(writing.os, function, failing)
     try:
         save_checkpoint(tmp_path, 0, 2, {**STATE, "seconds": 2.0})
         saved = 2

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from normkd_explore.files.writing import WriteError, write_text
 from normkd_explore.training import CheckpointError, RunFolder, train
-from normkd_explore.training.machine.files import WriteError, write_text
-from normkd_explore.training.runs import checkpoint
 from normkd_explore.training.runs.checkpoint import (
     list_checkpoints,
     load_checkpoint,
@@ -73,16 +71,16 @@ def test_a_checkpoint_of_the_format_before_says_what_to_do(tmp_path):
 
 def test_a_full_disk_names_file_and_remedy_and_the_run_goes_on(tmp_path, monkeypatch):
     """The second epoch's checkpoint does not fit; metrics.jsonl tells of no epoch that is not saved."""
-    where, real, calls = toy_where(tmp_path), checkpoint.save_file, []
+    where, real, calls = toy_where(tmp_path), Path.write_bytes, []
 
-    def save_file(tensors, path):
+    def write_bytes(path, content):
         calls.append(path)
         if len(calls) == 2:
-            Path(path).write_bytes(b"the first part")
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-        real(tensors, path)
+            real(path, content[:10])
+            raise OSError(28, "No space left on device")
+        return real(path, content)
 
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     out = tmp_path / "run"
     with pytest.raises(CheckpointError, match=r"epoch0002.*could not be written: No space left.*Free space.*--resume"):
         train(toy_recipe("ce"), out, where, watch=quiet, dataset=toy_dataset())
@@ -103,7 +101,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from normkd_explore.training.runs.checkpoint import CheckpointError, latest_checkpoint, save_checkpoint
-from normkd_explore.training.machine.files import WriteError, write_text
+from normkd_explore.files.writing import WriteError, write_text
 
 folder = Path(sys.argv[1])
 save_checkpoint(folder, 0, 1, {"w": torch.ones(10)})
@@ -145,10 +143,10 @@ def test_a_folder_that_may_not_be_written_names_the_option(tmp_path, monkeypatch
 
 def test_errors_without_a_number_keep_their_words(tmp_path):
     with pytest.raises(WriteError, match=r"file could not be written: odd\. See to that"):
-        from normkd_explore.training.machine.files import explained
+        from normkd_explore.files.writing import explained
 
         with explained(tmp_path / "file"):
-            raise SafetensorError("odd\nmore")
+            raise OSError("odd\nmore")
 
 
 def test_what_killed_writers_left_is_cleaned_when_the_run_starts_again(tmp_path):
@@ -157,6 +155,7 @@ def test_what_killed_writers_left_is_cleaned_when_the_run_starts_again(tmp_path)
     left = [
         out / "metrics.jsonl.tmp-4242",
         out / ".student.safetensors.tmp-17",
+        out / "checkpoints" / ".tmp1RrlST",
         out / "checkpoints" / "epoch0001-step0000002.safetensors.tmp-4242",
         out / "checkpoints" / "epoch0001-step0000002.safetensors",
     ]

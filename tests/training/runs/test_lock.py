@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from normkd_explore.files import locks
 from normkd_explore.training import train
-from normkd_explore.training.machine import locks
 from normkd_explore.training.runs.lock import FolderInUse, locked
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 from tests.helpers.watchers import quiet

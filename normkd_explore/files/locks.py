@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -33,25 +34,24 @@ class Busy(RuntimeError):
         self.owner = owner
 
 
-def acquire(path: Path) -> IO[str] | None:
-    """Hold the lock `path` until the file that is returned is closed; None where the disk has no locks.
+def acquire(path: Path, wait: bool = False) -> IO[str] | None:
+    """Hold the lock `path` until the file that is returned goes to `release`; None where the disk has no locks.
 
-    Busy if another process has it. Whoever is done may remove the file before closing it: it is never taken for the
-    lock after that.
+    Where another process has it: Busy, or with `wait` its end.
     """
     if fcntl is None:
         return None
     while True:
         handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the caller holds it
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             handle.seek(0)
             owner = handle.read().strip() or "another process"
             handle.close()
             if error.errno in _BUSY:
                 raise Busy(owner) from None
-            print(f"{path.parent}: this disk has no file locks ({error.strerror}), going on without.", file=sys.stderr)
+            _say_once(f"{path.parent}: this disk has no file locks ({error.strerror}), going on without.")
             return None
         if _is_there(handle, path):
             break
@@ -62,19 +62,33 @@ def acquire(path: Path) -> IO[str] | None:
     return handle
 
 
+def release(handle: IO[str] | None, path: Path) -> None:
+    """Give back what `acquire` gave."""
+    if handle is not None:
+        path.unlink(missing_ok=True)  # before it is unlocked, so never another process's lock
+        handle.close()
+
+
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process and no other thread is inside the same section of `path`; the file stays.
+    """Wait until no other process and no other thread is inside the same section of `path`.
 
     Without locks on this disk, or without the file's folder, the section runs all the same: what it does must be
     checked afterwards.
     """
-    with _threads, ExitStack() as held:
-        if fcntl is not None:
-            with suppress(OSError):
-                handle = held.enter_context(open(path, "a+", encoding="utf-8"))  # unlocked where it is closed
-                fcntl.lockf(handle, fcntl.LOCK_EX)
-        yield
+    with _threads:
+        handle = None
+        with suppress(OSError):
+            handle = acquire(path, wait=True)
+        try:
+            yield
+        finally:
+            release(handle, path)
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _is_there(handle: IO[str], path: Path) -> bool:

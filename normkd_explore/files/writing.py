@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-LEFTOVER = re.compile(r".*\.tmp-\d+")
+LEFTOVER = re.compile(r".*\.tmp-\d+|\.tmp\w{6}")  # the second is what versions that let safetensors write left
 
 
 class WriteError(OSError):
@@ -24,21 +22,15 @@ class WriteError(OSError):
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the system, or safetensors, says about a failed write to `path` into a WriteError."""
+    """Turn what the system says about a failed write to `path` into a WriteError."""
     try:
         yield
     except WriteError:
         raise
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else _errno(str(error))
+    except OSError as error:
+        number = error.errno
         reason = os.strerror(number) if number else (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WriteError(f"{path} could not be written: {reason}. {_remedy(number)}") from error
-
-
-def _errno(text: str) -> int | None:
-    """The system's number in safetensors' words, e.g. "I/O error: No space left on device (os error 28)"."""
-    found = re.search(r"os error (\d+)", text)
-    return int(found[1]) if found else None
 
 
 def _remedy(number: int | None) -> str:
@@ -51,7 +43,7 @@ def _remedy(number: int | None) -> str:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that writers killed by force left in `folder`; nobody may be writing there."""
-    for path in folder.glob("*.tmp-*"):
+    for path in folder.glob("*.tmp*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
