@@ -40,9 +40,13 @@ def report(
     runs: Annotated[list[Path], Argument(help="Run folders, or folders that hold some.", metavar="RUN")],
 ) -> None:
     """Tabulate finished runs: last epoch, best epoch, mean, std, n and paired differences."""
+    from normkd_explore.federated.report import format_federations, split_off
     from normkd_explore.training.runs.report import collect, format_report
 
-    say(format_report(collect(runs)))
+    students, federations = split_off(collect(runs))
+    parts = [format_report(students)] if students else []
+    parts += [format_federations(federations)] if federations else []
+    say("\n\n".join(parts))
 
 
 @command

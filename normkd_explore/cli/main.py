@@ -31,6 +31,10 @@ COMMANDS = {  # name: (place of its function, the first sentence of its help)
         "normkd_explore.cli.compare:compare",
         "Train one student per method and seed, and compare them in pairs.",
     ),
+    "federate": (
+        "normkd_explore.cli.federate:federate",
+        "Train clients that share predictions and not images, some of which may lie.",
+    ),
     "evaluate": ("normkd_explore.cli.look:evaluate", "Measure loss, top-1 and top-5 of a trained model."),
     "report": (
         "normkd_explore.cli.look:report",

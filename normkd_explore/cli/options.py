@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from typer import Argument, Option
 
@@ -24,6 +24,8 @@ from normkd_explore.cli.command import Alone
 
 if TYPE_CHECKING:
     from normkd_explore.training import Recipe, Where
+
+SomeRecipe = TypeVar("SomeRecipe", bound="Recipe")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class MethodChoice:
     ce_weight: Annotated[float | None, Option(help="Weight of the cross-entropy.", metavar="NUMBER")] = None
     kd_weight: Annotated[float | None, Option(help="Weight of the distillation term.", metavar="NUMBER")] = None
 
-    def change(self, recipe: Recipe) -> Recipe:
+    def change(self, recipe: SomeRecipe) -> SomeRecipe:
         """The recipe with the arguments and weights of the command line."""
         from normkd_explore.methods import get_method
         from normkd_explore.methods.options import changed_settings
@@ -70,7 +72,7 @@ class Seed:
 
 
 @dataclass(frozen=True)
-class Solver:
+class Length:
     """How long and how fast the student learns."""
 
     title: ClassVar[str] = "Recipe"
@@ -84,6 +86,14 @@ class Solver:
         Literal["holdout", "paper"],
         Option(help="holdout: choose on held-out images; paper: test after each epoch.", metavar="NAME"),
     ] = "holdout"
+
+
+@dataclass(frozen=True)
+class Solver(Length):
+    """How long and how fast the student learns, and on which batches."""
+
+    title: ClassVar[str] = "Recipe"
+
     data_seed: Annotated[
         int | None,
         Option(
@@ -125,7 +135,19 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Computing(Device):
+class Exact(Device):
+    """What computes, and whether to the same bits each time."""
+
+    title: ClassVar[str] = "Machine"
+
+    deterministic: Annotated[
+        bool,
+        Option("--deterministic", help="On a GPU: the same bits in every run. On a CPU they always are."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Computing(Exact):
     """What computes, and how."""
 
     title: ClassVar[str] = "Machine"
@@ -138,10 +160,6 @@ class Computing(Device):
         Option(help="Compile the networks of a step once, at the start; meant for GPUs.", metavar="[on|off]"),
         Alone("on"),
     ] = "off"
-    deterministic: Annotated[
-        bool,
-        Option("--deterministic", help="On a GPU: the same bits in every run. On a CPU they always are."),
-    ] = False
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,9 @@ class ExpGuard(Aggregation):
         return None if self._log_weights_K is None else self._log_weights_K.softmax(dim=0)
 
     def combine(self, votes_KNC: Tensor) -> Tensor:
-        self._log_weights_K = fallen(self._start(votes_KNC), votes_KNC, self.robust(votes_KNC), self.eta)
-        weight_K11 = self.weights.to(votes_KNC)[:, None, None]
-        return (weight_K11 * votes_KNC).sum(dim=0)
+        log_weights_K = fallen(self._start(votes_KNC), votes_KNC, self.robust(votes_KNC), self.eta)
+        self._log_weights_K = log_weights_K
+        return (log_weights_K.softmax(dim=0).to(votes_KNC)[:, None, None] * votes_KNC).sum(dim=0)
 
     def _start(self, votes_KNC: Tensor) -> Tensor:
         before = self._log_weights_K

@@ -63,18 +63,19 @@ class Federation:
     @property
     def local_steps(self) -> int:
         """Steps of this round on private images: of the client that has most."""
-        return len(self.recipe.local_epochs(self.round)) * max(len(client.batches) for client in self.clients)
+        return self._local_steps(self.round)
 
-    @property
-    def _distil_epochs(self) -> range:
-        """This round's passes over the public images; none where the method is cross-entropy: clients stay alone."""
+    def steps_of(self, round_: int) -> int:
+        """Steps of a round, on private images and on public ones."""
+        return self._local_steps(round_) + len(self._distil_epochs(round_)) * len(self.taught)
+
+    def _local_steps(self, round_: int) -> int:
+        return len(self.recipe.local_epochs(round_)) * max(len(client.batches) for client in self.clients)
+
+    def _distil_epochs(self, round_: int) -> range:
+        """A round's passes over the public images; none where the method is cross-entropy: clients stay alone."""
         each = self.recipe.distil_epochs if get_method(self.recipe.method).needs_teacher else 0
-        return range(self.round * each, (self.round + 1) * each)
-
-    @property
-    def steps(self) -> int:
-        """Steps of this round."""
-        return self.local_steps + len(self._distil_epochs) * len(self.taught)
+        return range(round_ * each, (round_ + 1) * each)
 
     def moves(self) -> Iterator[int]:
         """Go on to the end of the round; after every step of all clients its number of images is given."""
@@ -122,7 +123,7 @@ class Federation:
         return made.answer_NC
 
     def _distil(self, answer_NC: Tensor) -> Iterator[int]:
-        for epoch, step, batch in places(self.taught, self._distil_epochs, self.step - self.local_steps):
+        for epoch, step, batch in places(self.taught, self._distil_epochs(self.round), self.step - self.local_steps):
             logits_t = answer_NC[batch.index_B]
             # Public images have no labels: a method that asks for the true class gets the server's.
             batch = batch._replace(labels_B=logits_t.argmax(dim=-1))
@@ -157,7 +158,7 @@ class Federation:
             "round": self.round + 1,
             **{name: sum(own[name] for own in losses) / len(losses) for name in ("ce", "kd")},
             chosen: measured,
-            "drop": drop(measured, self.clean and self.clean[self.round][chosen], self.recipe.victims),
+            "drop": drop(measured, self.clean[self.round][chosen] if self.clean else None, self.recipe.victims),
             **self.found,
             "seconds": round(self.seconds, 3),
         }

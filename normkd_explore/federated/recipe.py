@@ -58,6 +58,7 @@ class FederatedRecipe(Recipe):
         self._check_attack()
         weight = self.settings.ce_weight
         _require(weight == 0, "ce_weight", weight, "0: public images have no labels; private ones have cross-entropy")
+        _require(self.data_seed is None, "data_seed", self.data_seed, "None: every client has batches of its own")
         _require(not self.compile, "compile", self.compile, "false: a federation is not compiled")
         if get_method(self.method).needs_features:
             raise ValueError(f"method: {self.method} compares features, and clients share predictions alone.")
@@ -121,7 +122,14 @@ def federated_lesson(recipe: FederatedRecipe) -> FederatedRecipe:
     """The recipe cut to ten glyphs, the digits, and to what two CPU cores do in half a minute or so."""
     if recipe.dataset != "glyphs":
         return recipe
-    sizes = {"classes": 10, "public": 400, "rounds": 3, "batch_size": 16, "first_epochs": 8, "epochs": 2}
+    sizes: dict[str, Any] = {
+        "classes": 10,
+        "public": 400,
+        "rounds": 3,
+        "batch_size": 16,
+        "first_epochs": 8,
+        "epochs": 2,
+    }
     return replace(recipe, data_options={**recipe.data_options, **LESSON_DATA}, **sizes)
 
 

@@ -64,6 +64,8 @@ def federate(
         inputs = describe_inputs(dataset, None)
         work = _Work(dataset, fabric, inputs, watch)
         if recipe.malicious == 0:
+            if clean is not None:
+                raise ValueError(f"clean: found {clean} for a federation without an attack, which needs no other run.")
             return work.train(recipe, folder, resume)
         folder.check_start(recipe, resume, inputs)  # before the twin takes its time
         twin = FederatedFolder(clean or folder.path / "clean")
@@ -92,13 +94,13 @@ class _Work:
             return folder.summary()
         with locked(folder.path):
             folder.start(recipe, resume, str(self.fabric.device), self.inputs)
-            federation = Federation(recipe, self.dataset, self.fabric, twin and twin.metrics())
+            federation = Federation(recipe, self.dataset, self.fabric, twin.metrics() if twin else None)
             if resume:
                 _restore(federation, folder)
-            bar = nullcontext(self.watch) if self.watch else RoundBar(recipe)
+            bar = nullcontext(self.watch) if self.watch else RoundBar()
             with bar as watcher:
                 run_rounds(federation, folder, watcher)
-            return folder.finish(federation, self.inputs, twin and twin.summary())
+            return folder.finish(federation, self.inputs, twin.summary() if twin else None)
 
 
 def run_rounds(federation: Federation, folder: FederatedFolder | None = None, watch: Watcher | None = None) -> Records:
@@ -108,7 +110,7 @@ def run_rounds(federation: Federation, folder: FederatedFolder | None = None, wa
         while federation.round < rounds:
             clock = time.perf_counter()
             for images in federation.moves():
-                done, steps = federation.step, federation.steps
+                done, steps = federation.step, federation.steps_of(federation.round)
                 if watch:
                     watch(Moment(federation.round, rounds, done, steps, images), federation)
                 stopping = stop.requested and done < steps

@@ -6,7 +6,7 @@ Legend: K clients, N images of a split.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +35,10 @@ def deal(dataset: Dataset, clients: int, alpha: float, public: int, least: int, 
     Raises:
         ValueError: too few images for that.
     """
-    images = len(dataset.train)
+    train = dataset.train
+    if not isinstance(train, ArraySplit):
+        raise ValueError(f"dataset: the images of {dataset.name} are on disk, wanted in memory: see in_memory.")
+    images = len(train)
     if public < 1 or images - public < clients * least:
         raise ValueError(
             f"public: found {public} of {images:,} training images, wanted at least 1, and {clients * least:,} left "
@@ -44,12 +47,12 @@ def deal(dataset: Dataset, clients: int, alpha: float, public: int, least: int, 
     generator = torch.Generator().manual_seed(mixed_seed(seed, *b"public"))
     order_N = torch.randperm(images, generator=generator)
     public_N, private_N = order_N[:public].sort().values, order_N[public:].sort().values
-    parts = dirichlet(dataset.train.labels_N[private_N], clients, alpha, least, seed)
-    withheld = replace(take(dataset.train, public_N), labels_N=torch.zeros(public, dtype=torch.int64))
+    parts = dirichlet(train.labels_N[private_N], clients, alpha, least, seed)
+    withheld = replace(take(train, public_N), labels_N=torch.zeros(public, dtype=torch.int64))
     return Shares(
         replace(dataset, train=withheld, views=Views(pad=0, flip=False)),
-        tuple(replace(dataset, train=take(dataset.train, private_N[part])) for part in parts),
-        dataset.train.labels_N[public_N],
+        tuple(replace(dataset, train=take(train, private_N[part])) for part in parts),
+        train.labels_N[public_N],
     )
 
 
@@ -101,7 +104,7 @@ def first_classes(dataset: Dataset, classes: int) -> Dataset:
     """The data set with its first `classes` classes alone; ValueError unless it has so many, and two or more remain."""
     if not 2 <= classes <= dataset.num_classes:
         raise ValueError(f"classes: found {classes}, wanted 2 to {dataset.num_classes} for {dataset.name}.")
-    splits = {
+    splits: dict[str, Any] = {
         name: take(split, (split.labels_N < classes).nonzero()[:, 0])
         for name in ("train", "val", "test")
         if (split := getattr(dataset, name)) is not None
@@ -122,7 +125,8 @@ def in_memory(dataset: Dataset) -> Dataset:
             f"{dataset.name}: its images of {dataset.image_size} pixels take {size / 1e9:.0f} GB, and a federation "
             f"keeps all in memory, at most {MOST_BYTES / 1e9:.0f} GB. Take a smaller image_size, or fewer images."
         )
-    return replace(dataset, views=Views() if wanted else dataset.views, **{n: _read(dataset, n) for n in wanted})
+    read: dict[str, Any] = {name: _read(dataset, name) for name in wanted}
+    return replace(dataset, views=Views() if read else dataset.views, **read)
 
 
 def _read(dataset: Dataset, name: str) -> ArraySplit:

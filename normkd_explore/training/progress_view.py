@@ -69,11 +69,13 @@ class State:
     left: float | None
     took: float
     students: list[Standing]
+    unit: str = "epoch"
+    """What is counted."""
 
     @property
     def place(self) -> str:
         """The epoch of how many."""
-        return f"epoch {self.epoch}/{self.epochs}"
+        return f"{self.unit} {self.epoch}/{self.epochs}"
 
     @property
     def speed(self) -> str:

@@ -71,7 +71,7 @@ def whole(tmp_path_factory):
 
 def steps_of(recipe):
     federation = Federation(recipe, toy_dataset(), make_fabric("cpu"))
-    return federation.local_steps, federation.steps
+    return federation.local_steps, federation.steps_of(0)
 
 
 LOCAL, STEPS = steps_of(toy())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -74,7 +74,7 @@ class Recipe:
         whole = self.data_seed is None or (type(self.data_seed) is int and self.data_seed >= 0)
         _require(whole, "data_seed", self.data_seed, "a whole number of at least 0, or None")
 
-    def with_epochs(self, epochs: int) -> Recipe:
+    def with_epochs(self, epochs: int) -> Self:
         """The same recipe for another length; milestones keep their fraction of the run."""
         return replace(self, epochs=epochs, milestones=scale_milestones(self.milestones, self.epochs, epochs))
 
@@ -98,7 +98,7 @@ class Recipe:
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def from_yaml(cls, text: str) -> Recipe:
+    def from_yaml(cls, text: str) -> Self:
         """Read a config.yaml; a ValueError names fields that this version does not know."""
         values = yaml.safe_load(text)
         known = {item.name for item in fields(cls)}
