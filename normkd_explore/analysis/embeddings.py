@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from normkd_explore.analysis.logits import BATCH
+from normkd_explore.analysis.logits import BATCH, as_seen, in_order
 from normkd_explore.data import Dataset
 
 
@@ -25,15 +25,15 @@ def model_outputs(model: nn.Module, dataset: Dataset, images_NHWC: Tensor) -> tu
     """
     exact = copy.deepcopy(model).double().eval()
     logits, pooled = [], []
-    for batch in images_NHWC.split(BATCH):
+    for batch in as_seen(dataset, model, images_NHWC).split(BATCH):
         try:
-            logits_BC, features = exact(dataset.normalize(batch).double(), return_features=True)
+            logits_BC, features = exact(batch.double(), return_features=True)
         except TypeError as error:
             raise TypeError(
                 f"model: {type(model).__name__} does not hand out features; wanted one of `normkd_explore.models`, "
                 "called with return_features=True."
             ) from error
-        logits.append(logits_BC)
+        logits.append(in_order(logits_BC, model, dataset))
         pooled.append(features.pooled)
     return torch.cat(logits).numpy(), torch.cat(pooled).numpy()
 

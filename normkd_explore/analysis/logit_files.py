@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from normkd_explore.analysis.logit_csv import LABELS, read_csv
-from normkd_explore.regular_file import InflatedError, require_modest, require_modest_zip, require_regular
+from normkd_explore.files.regular import InflatedError, require_modest, require_modest_zip, require_regular
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".csv")
 LOGITS = ("logits", "logits_t", "logits_teacher", "outputs")

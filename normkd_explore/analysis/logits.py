@@ -6,12 +6,15 @@ Legend: N samples, B a batch of them, H height, W width, C classes.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from normkd_explore.data import ArraySplit, Dataset, FileSplit
+from normkd_explore.models.origin import class_order, origin_of
+from normkd_explore.models.own import logits_of
 
 BATCH = 64
 
@@ -43,18 +46,37 @@ def model_logits(model: nn.Module, dataset: Dataset, images_NHWC: Tensor) -> Ten
     """Logits (N, C) of a model in float64 on the CPU, from pictures as `pictures` gives them.
 
     The model is copied and evaluated in double precision: some 10^-15 instead of 10^-6 of rounding, so the numbers that
-    a notebook prints are the same on every processor. The model itself is left as it was.
+    a notebook prints are the same on every processor. The model itself is left as it was. Of weights that say so (see
+    `normkd_explore.models.origin`), pixels are normalised as in their training, and the logits are in the order of the
+    data set's classes.
+
+    Args:
+        model: its forward returns logits, or a tuple, mapping or object that holds them (see `logits_of`).
 
     Raises:
-        ValueError: the model does not return logits for the data set's classes.
+        TypeError: the model returns something else.
+        ValueError: the logits are not those of the data set's classes.
     """
     exact = copy.deepcopy(model).double().eval()
     device = next((parameter.device for parameter in exact.parameters()), torch.device("cpu"))
-    batches = images_NHWC.split(BATCH)
-    logits_NC = torch.cat([exact(dataset.normalize(batch.to(device)).double()).cpu() for batch in batches])
+    batches = as_seen(dataset, model, images_NHWC).split(BATCH)
+    logits_NC = torch.cat([logits_of(exact(batch.to(device).double())).cpu() for batch in batches])
     if logits_NC.shape != (len(images_NHWC), dataset.num_classes):
         raise ValueError(
             f"the model returned {tuple(logits_NC.shape)} for {len(images_NHWC)} images, wanted "
             f"{(len(images_NHWC), dataset.num_classes)}: one logit for each class of {dataset.name}."
         )
-    return logits_NC
+    return in_order(logits_NC, model, dataset)
+
+
+def as_seen(dataset: Dataset, model: nn.Module, images_NHWC: Tensor) -> Tensor:
+    """The pictures as the model's training normalised them, where that is known, else as the data set does."""
+    origin = origin_of(model)
+    known = {} if origin.mean is None else {"mean": origin.mean, "std": origin.std}
+    return replace(dataset, **known).normalize(images_NHWC)
+
+
+def in_order(logits_NC: Tensor, model: nn.Module, dataset: Dataset) -> Tensor:
+    """The logits in the order of the data set's classes; a ValueError where the model knows other ones."""
+    order = class_order(origin_of(model), dataset.class_names, "the model")
+    return logits_NC if order is None else logits_NC[:, order]

@@ -97,13 +97,10 @@ def _logits(
 
 
 def _run(folder: Path, data_root: Path | None) -> tuple[nn.Module, Dataset]:
-    from normkd_explore.models import load_checkpoint
-    from normkd_explore.training import RunFolder, open_dataset
-    from normkd_explore.training.teacher.sources import weights_file
+    from normkd_explore.training.measure import open_trained
 
-    recipe = RunFolder(folder).recipe()
-    dataset = open_dataset(recipe, data_root)
-    return load_checkpoint(recipe.student, weights_file(folder), num_classes=dataset.num_classes), dataset
+    _, model, dataset = open_trained(folder, data_root=data_root)
+    return model, dataset
 
 
 def _preset(name: str, data_root: Path | None, weights: Path | None) -> tuple[nn.Module, Dataset]:

@@ -10,9 +10,11 @@ from normkd_explore.files.tensors import write_tensors
 from normkd_explore.files.writing import explained
 
 from .containers import Part, read_state_dict
-from .errors import CheckpointError
+from .errors import CheckpointError, ClassCountError
 from .identify import closest_model, counters_only, guess_model
+from .origin import read_origin, remember_origin
 from .respelling import fitted, respelled
+from .wrapped import bare
 from .zoo import create_model
 
 LISTED = 5
@@ -31,7 +33,9 @@ def load_checkpoint(
 
     Takes safetensors, torch.save files of state dicts, and the files of RepDistiller, mdistiller, Lightning and timm.
     Other spellings of a CIFAR ResNet's names are understood (see `respelling`) and missing batch counters of batch norm
-    (very old files) are tolerated; any other difference is an error, and then the network is left as it was.
+    (very old files) are tolerated; any other difference is an error, and then the network is left as it was. What the
+    file says of classes, normalisation and data is kept with the network (see `origin`) and compared by whoever has the
+    data.
 
     Args:
         model_or_name: a network, which is filled and returned, or a name for create_model.
@@ -46,7 +50,7 @@ def load_checkpoint(
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         CheckpointError: damaged file, file that would run code, NaN or infinity in it, or tensors that do not
-            fit.
+            fit (a ClassCountError where only the number of classes differs).
         ValueError: unknown name; num_classes beside a network.
     """
     if not isinstance(model_or_name, str) and num_classes is not None:
@@ -56,8 +60,9 @@ def load_checkpoint(
     if isinstance(model_or_name, str):
         model, label = _created(model_or_name, state, num_classes)
     else:
-        model, label = model_or_name, type(_bare(model_or_name)).__name__
-    _fill(_bare(model), fitted(state, _bare(model).state_dict(), path), label, path)
+        model, label = model_or_name, type(bare(model_or_name)).__name__
+    _fill(bare(model), fitted(state, bare(model).state_dict(), path), label, path)
+    remember_origin(model, read_origin(path))
     return model
 
 
@@ -83,7 +88,7 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
     # Copies, because safetensors refuses tensors that share memory.
     tensors = {
         key.replace("_orig_mod.", ""): value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in _bare(model).state_dict().items()
+        for key, value in bare(model).state_dict().items()
     }
     path = Path(path)
     with explained(path.parent):
@@ -118,13 +123,6 @@ def _other_classes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> in
     return rows.pop() if len(misshapen) <= 2 and len(rows) == 1 and same_but_rows else None
 
 
-def _bare(model: nn.Module) -> nn.Module:
-    """The network inside the wrappers of torch.compile, data parallelism and Fabric."""
-    while isinstance(inner := getattr(model, "_orig_mod", getattr(model, "module", None)), nn.Module):
-        model = inner
-    return model
-
-
 def _check_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
     broken = [key for key, value in state.items() if not value.isfinite().all()]
     if broken:
@@ -147,7 +145,9 @@ def _fill(model: nn.Module, state: dict[str, Tensor], label: str, path: str | Pa
         }
         listed = "\n  ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in groups.items() if keys)
         hint = _hint(state, own, bool(missing or unexpected))
-        raise CheckpointError(f"the tensors of {path} do not fit {label}:\n  {listed}\n{hint}")
+        text = f"the tensors of {path} do not fit {label}:\n  {listed}\n{hint}"
+        classes = None if missing or unexpected else _other_classes(state, own)
+        raise CheckpointError(text) if classes is None else ClassCountError(text, classes)
     model.load_state_dict({**own, **state})
 
 

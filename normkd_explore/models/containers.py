@@ -19,14 +19,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from normkd_explore.files.tensors import ChecksumError, read_tensors
-from normkd_explore.regular_file import (
+from normkd_explore.files.regular import (
     InflatedError,
     NotRegularError,
     require_modest,
     require_modest_zip,
     require_regular,
 )
+from normkd_explore.files.tensors import ChecksumError, read_tensors
 
 from .averages import AVERAGES, Average
 from .errors import CheckpointError

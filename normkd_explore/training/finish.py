@@ -10,6 +10,7 @@ from normkd_explore.models import save_weights
 from normkd_explore.training.evaluate import eval_batches, evaluate
 from normkd_explore.training.machine import processes
 from normkd_explore.training.prepare import Material, Prepared
+from normkd_explore.training.provenance import origin_here
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
 from normkd_explore.training.summary import summarise
@@ -27,7 +28,7 @@ def _finish(run: Run, material: Material, inputs: Inputs) -> dict[str, Any]:
     if material.trust and run.learner.recipe.teacher:
         summary["validation"] = material.trust
     if run.folder:
-        _write_results(run, material.dataset, summary)
+        _write_results(run, material.dataset, summary, inputs.get("data"))
     return summary
 
 
@@ -40,13 +41,14 @@ def _test(run: Run, material: Material) -> dict[str, Any]:
     return evaluate(run.learner.model, batches.epoch(0), shared=True)
 
 
-def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any]) -> None:
+def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any], data: str | None) -> None:
     recipe = run.learner.recipe
     metadata = {
         "model": recipe.student,
         "dataset": dataset.name,
         "num_classes": str(dataset.num_classes),
         "method": recipe.method,
+        **origin_here(dataset, data).texts(),
     }
     save_weights(run.learner.module, run.folder.student, metadata=metadata)
     write_json(run.folder.path / "summary.json", summary)

@@ -14,6 +14,7 @@ from normkd_explore.data import Batches, Dataset, load_dataset, make_batches
 from normkd_explore.feature_losses.couple import introduce
 from normkd_explore.methods import get_method
 from normkd_explore.models import adapt
+from normkd_explore.models.origin import origin_of
 from normkd_explore.training.last_step import check_last_step
 from normkd_explore.training.leak import Trust, validation_trust, warning
 from normkd_explore.training.learner import Learner
@@ -21,6 +22,7 @@ from normkd_explore.training.lockstep import label
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import require_compiler
 from normkd_explore.training.machine.fabric import make_fabric
+from normkd_explore.training.provenance import settled
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.folder import RunFolder
@@ -93,6 +95,14 @@ def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
     return load_dataset(recipe.dataset, root=root, protocol=recipe.protocol, **options)
 
 
+def _opened(recipe: Recipe, where: Where) -> Dataset:
+    """The data set of a recipe; what was found on the disk, and what of it is left out, is said before training."""
+    dataset = processes.one_by_machine(lambda: open_dataset(recipe, where.data_root))
+    if dataset.account:
+        processes.say_once(dataset.describe())
+    return dataset
+
+
 def gather(
     recipes: list[Recipe],
     where: Where,
@@ -106,7 +116,7 @@ def gather(
     if lead.compile:
         require_compiler(fabric.device)
     processes.announce([recipe.method for recipe in recipes], lead.batch_size)
-    data = dataset or processes.one_by_machine(lambda: open_dataset(lead, where.data_root))
+    data = dataset or _opened(lead, where)
     frozen = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric, teacher))
     inputs = processes.share(lambda: _inputs(recipes, data, frozen))
     trust = _trust(recipes, data, frozen, where, inputs[0], teacher is not None)
@@ -151,10 +161,23 @@ def _open_teacher(
     recipe = next((recipe for recipe in recipes if recipe.teacher), None)
     if recipe is None:
         return None
-    if given is not None:
-        return Teacher(adapt(copy.deepcopy(given)), fabric, recipe.compile)
-    model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
-    return Teacher(model, fabric, recipe.compile)
+    if given is None:
+        model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+    else:
+        model = adapt(copy.deepcopy(given))
+        if origin_of(model).class_names is not None:
+            settled(model, dataset, "teacher: the network that was handed over")
+    _tell_of_size(model, dataset)
+    return Teacher(model, fabric, recipe.compile, (dataset.mean, dataset.std))
+
+
+def _tell_of_size(model: nn.Module, dataset: Dataset) -> None:
+    known = origin_of(model).image_size
+    if known not in (None, dataset.image_size):
+        processes.say_once(
+            f"teacher: trained on pictures of {known}x{known} pixels, and is shown {dataset.image_size}x"
+            f"{dataset.image_size} here: it may answer worse."
+        )
 
 
 def _trust(

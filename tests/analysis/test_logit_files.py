@@ -136,7 +136,7 @@ def test_ten_to_the_twelve_rows_are_refused_at_once(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["x.npz", "x.pt"])
 def test_an_archive_that_inflates_a_thousand_times_is_refused_unopened(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("normkd_explore.regular_file.MODEST", 2**25)
+    monkeypatch.setattr("normkd_explore.files.regular.MODEST", 2**25)
     if name == "x.npz":
         bomb(tmp_path / name, "logits.npy", 2**26)
     else:

@@ -124,7 +124,7 @@ def test_tensors_that_claim_more_than_the_file_holds_are_refused(tmp_path):
 
 
 def test_an_archive_that_inflates_a_thousand_times_is_refused_unopened(tmp_path, monkeypatch):
-    monkeypatch.setattr("normkd_explore.regular_file.MODEST", 2**25)
+    monkeypatch.setattr("normkd_explore.files.regular.MODEST", 2**25)
     torch.save({"a": torch.zeros(2**24)}, tmp_path / "plain.pth")
     with (
         zipfile.ZipFile(tmp_path / "plain.pth") as plain,

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image
 
-from normkd_explore.regular_file import require_regular
+from normkd_explore.files.regular import require_regular
 
 SUFFIXES_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),

@@ -28,7 +28,7 @@ from normkd_explore.data.images.gpu_jpeg import Refused, announce, choose_decode
 from normkd_explore.data.images.jpeg_batch import Box, JpegBytes, PackedFiles, pack, stack_pictures, unpack
 from normkd_explore.data.images.jpeg_header import whole_rgb_jpeg
 from normkd_explore.data.images.read import open_image, read_rgb
-from normkd_explore.regular_file import NotRegularError, require_regular
+from normkd_explore.files.regular import NotRegularError, require_regular
 
 MOST_WORKERS = 8
 Item = tuple[int, int]  # position in the split, seed of its crop

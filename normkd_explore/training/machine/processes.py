@@ -226,14 +226,16 @@ def _me() -> str:
 
 def announce(methods: Iterable[str], batch_size: int) -> None:
     """Say once, in the log of the first process, what training in many processes means for these methods."""
-    if size() > 1 and first():
+    if size() > 1:
         for line in announcement(methods, batch_size):
-            _say_once(line)
+            say_once(line)
 
 
 @cache
-def _say_once(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def say_once(line: str) -> None:
+    """Say something on stderr that a user should know: the first process does, and never twice."""
+    if first():
+        print(line, file=sys.stderr, flush=True)
 
 
 def announcement(methods: Iterable[str], batch_size: int) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from normkd_explore.data import Batch
 from normkd_explore.models import Features
+from normkd_explore.models.origin import Origin, Triple, origin_of
 from normkd_explore.training.machine.compiling import Compiled
 from normkd_explore.training.teacher.folding import folded
 
@@ -24,12 +25,17 @@ CPU_ROWS = 32
 class Teacher:
     """A model that is never changed: eval mode, no gradients; its logits are a function of the image alone.
 
-    With `compile` it is compiled on a GPU; on a CPU the folded copy was measured to be as fast without.
+    With `compile` it is compiled on a GPU; on a CPU the folded copy was measured to be as fast without. Where the model
+    was trained on pixels normalised otherwise than the batches are (`seen`: their mean and std), it is shown them as it
+    knows them.
     """
 
-    def __init__(self, model: nn.Module, fabric: Fabric, compile: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, fabric: Fabric, compile: bool = False, seen: tuple[Triple, Triple] | None = None
+    ) -> None:
         self.model = model.eval().requires_grad_(False).to(fabric.device, memory_format=torch.channels_last)
         self.fabric, self.compile = fabric, compile
+        self.change = _change(origin_of(model), seen, fabric.device) if seen else None
         self._networks: dict[bool, Callable[..., Any]] = {}
 
     def logits(self, batch: Batch) -> Tensor:
@@ -59,6 +65,9 @@ class Teacher:
         if self.fabric.device.type == "cpu" and len(block) < CPU_ROWS:
             filling = block[-1:].expand(CPU_ROWS - len(block), *block.shape[1:])
             block = torch.cat([block, filling]).contiguous(memory_format=torch.channels_last)
+        if self.change is not None:
+            offset_C11, scale_C11 = self.change
+            block = torch.addcmul(offset_C11, block, scale_C11)
         with self.fabric.autocast():
             return self._network(return_features)(*([block, True] if return_features else [block]))
 
@@ -74,12 +83,25 @@ class Teacher:
         return Compiled(self.model, any_rows=True) if self.compile else self.model
 
     def fingerprint(self) -> str:
-        """SHA-256 of all weights and buffers: equal before and after training, and the key of cached logits."""
+        """SHA-256 of all that its answers depend on: equal before and after training, and the key of cached logits."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        for tensor in self.change or ():
+            digest.update(tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _change(origin: Origin, seen: tuple[Triple, Triple], device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Offset and scale (C, 1, 1) that turn pixels normalised as `seen` into those of the training; None for none."""
+    if origin.mean is None or (origin.mean, origin.std) == seen:
+        return None
+    mean_C, std_C, own_mean_C, own_std_C = (
+        torch.tensor(values, dtype=torch.float64) for values in (*seen, origin.mean, origin.std)
+    )
+    offset_C, scale_C = (mean_C - own_mean_C) / own_std_C, std_C / own_std_C
+    return tuple(values.float().view(3, 1, 1).to(device) for values in (offset_C, scale_C))
 
 
 def _join(parts: list[Features], sizes: list[int]) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from torch import nn
 from normkd_explore.data import Dataset
 from normkd_explore.models import create_model, load_checkpoint, pretrained_imagenet
 from normkd_explore.models.pretrained import WITH_WEIGHTS
+from normkd_explore.training.machine.processes import say_once
+from normkd_explore.training.provenance import load_for
 from normkd_explore.training.recipes.recipe import Recipe
 
 SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
@@ -18,6 +21,7 @@ SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
 EXAMPLES = {("glyphs", "resnet8"): "glyphs_resnet8_ce.safetensors"}
 """Students after a short training with cross-entropy: something to look at before one has trained."""
 IMAGENET_CLASSES = 1000
+WORDNET = re.compile(r"n\d{8}")
 
 
 def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> nn.Module:
@@ -25,24 +29,36 @@ def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, traine
 
     `weights` is a checkpoint file or a run folder; without it the shipped teacher (glyphs), torchvision's weights
     (ImageNet with its 1,000 classes) or the run folder `trained` that `normkd teacher` left are taken, in this order.
-    FileNotFoundError says how to get one.
+    FileNotFoundError says how to get one. A ValueError says where the weights are for other classes; the same classes
+    in another order are put in this one (see `provenance`).
     """
     if weights is not None:
-        return load_checkpoint(name, weights_file(Path(weights)), num_classes=dataset.num_classes)
+        return load_for(dataset, name, weights_file(Path(weights)), "teacher")
     shipped = SHIPPED.get((dataset.name, name))
     if shipped:
         return load_checkpoint(name, _asset(shipped), num_classes=dataset.num_classes)
     pretrained = dataset.name == "imagenet" and name in WITH_WEIGHTS
     if pretrained and dataset.num_classes == IMAGENET_CLASSES:
+        _check_wordnet(dataset)
         return pretrained_imagenet(name)
     if trained is not None and (trained / "student.safetensors").exists():
-        return load_checkpoint(name, trained / "student.safetensors", num_classes=dataset.num_classes)
+        return load_for(dataset, name, trained / "student.safetensors", "teacher")
     note = f"; torchvision's are for {IMAGENET_CLASSES:,} classes, this folder has {dataset.num_classes}"
     raise FileNotFoundError(
         f"teacher: found no weights of {name} for {dataset.name} (looked in {trained}{note * pretrained}). Train one "
         "with `normkd teacher PRESET`, or give a checkpoint with --teacher-weights FILE (RepDistiller and mdistiller "
         "files are read as they are)."
     )
+
+
+def _check_wordnet(dataset: Dataset) -> None:
+    """Say so where torchvision's order of classes, that of the sorted WordNet numbers, may be another than here."""
+    if not all(WORDNET.fullmatch(name) for name in dataset.class_names):
+        say_once(
+            "teacher: torchvision's weights have their classes in the order of the sorted WordNet numbers (n01440764, "
+            f"...), and the folders here are called otherwise ({', '.join(dataset.class_names[:3])}, ...): if their "
+            "sorted names are in another order, the teacher's answers are wrong."
+        )
 
 
 def weights_place(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> Path | str:
