@@ -113,7 +113,7 @@ def main() -> None:
 def _explain(error: Exception) -> int:
     """Say what ended the command and return its exit status; what nobody expected is raised again."""
     from normkd_explore.training import Interrupted, NonFiniteError
-    from normkd_explore.training.runs.resume import place
+    from normkd_explore.training.runs.checkpoint import place
 
     if isinstance(error, Interrupted):
         say(

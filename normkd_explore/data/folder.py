@@ -60,9 +60,8 @@ def load_folder(
     sources, parts, notes = share_out(sources, protocol)
     check_none_empty(sources, parts)
     listings = list(sources.values())
-    if name == "imagenet" and image_size is None:
-        image_size = STREAMED_SIZE
-    size = image_size or small_image_size(listings) or STREAMED_SIZE
+    small = None if name == "imagenet" else small_image_size(listings)
+    size = image_size or small or STREAMED_SIZE
     if size <= SMALL and fits_in_memory(listings, size):
         splits, odd = decoded_splits(sources, parts, size)
         mean, std = channel_statistics(splits["train"].images_NHWC)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from normkd_explore.federated.recipe import NO_ATTACK, FederatedRecipe
 from normkd_explore.files.writing import explained, write_json
 from normkd_explore.models import save_weights
+from normkd_explore.training.runs.checkpoint import place
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs
-from normkd_explore.training.runs.resume import place
 from normkd_explore.training.summary import describe_settings
 from normkd_explore.training.where import Where, default_folder
 

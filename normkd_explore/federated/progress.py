@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from normkd_explore.federated.federation import Federation
 from normkd_explore.federated.recipe import NO_ATTACK
-from normkd_explore.training.pace import Pace
-from normkd_explore.training.progress import REFRESH_SECONDS
-from normkd_explore.training.progress_view import Display, Standing, State, find_display
+from normkd_explore.training.progress.bar import REFRESH_SECONDS
+from normkd_explore.training.progress.pace import Pace
+from normkd_explore.training.progress.view import Display, Standing, State, find_display
 from normkd_explore.training.run import Moment
 
 

@@ -21,7 +21,7 @@ from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import deterministic_algorithms
 from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.interrupt import Interrupted, StopRequest
-from normkd_explore.training.prepare import open_dataset
+from normkd_explore.training.material import open_dataset
 from normkd_explore.training.run import Moment
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, save_checkpoint
 from normkd_explore.training.runs.inputs import Inputs, describe_inputs

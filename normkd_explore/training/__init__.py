@@ -6,8 +6,8 @@ from normkd_explore.training.loop import fit
 from normkd_explore.training.machine.compiling import CompileError
 from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.interrupt import Interrupted
+from normkd_explore.training.material import open_dataset
 from normkd_explore.training.nonfinite import NonFiniteError
-from normkd_explore.training.prepare import open_dataset
 from normkd_explore.training.recipes.presets import DEFAULT_PRESET, get_preset, lesson, list_presets, teacher_recipe
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Moment, Run

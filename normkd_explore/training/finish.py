@@ -9,11 +9,12 @@ from normkd_explore.files.writing import write_json
 from normkd_explore.models import save_weights
 from normkd_explore.training.evaluate import eval_batches, evaluate
 from normkd_explore.training.machine import processes
-from normkd_explore.training.prepare import Material, Prepared
-from normkd_explore.training.provenance import origin_here
+from normkd_explore.training.material import Material
+from normkd_explore.training.prepare import Prepared
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
 from normkd_explore.training.summary import summarise
+from normkd_explore.training.teacher.provenance import origin_here
 
 
 def finish(runs: list[Run], prepared: Prepared) -> list[dict[str, Any]]:

@@ -15,9 +15,9 @@ from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.interrupt import Interrupted, StopRequest
 from normkd_explore.training.nonfinite import NonFiniteError
+from normkd_explore.training.resume import last_good, restore
 from normkd_explore.training.run import Moment, Run, Watcher
 from normkd_explore.training.runs.checkpoint import save_checkpoint
-from normkd_explore.training.runs.resume import last_good, restore
 from normkd_explore.training.teacher.frozen import Teacher
 
 CHECKPOINT_SECONDS = 600  # besides the end of every epoch: the most that a power cut may cost

@@ -15,10 +15,10 @@ from normkd_explore.models.origin import read_origin
 from normkd_explore.training.evaluate import evaluate
 from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.processes import say_once
-from normkd_explore.training.prepare import open_dataset
-from normkd_explore.training.provenance import as_trained, load_for
+from normkd_explore.training.material import open_dataset
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import data_digest
+from normkd_explore.training.teacher.provenance import as_trained, load_for
 from normkd_explore.training.teacher.sources import weights_file
 
 

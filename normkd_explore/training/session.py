@@ -11,13 +11,14 @@ from torch import nn
 from normkd_explore.data import Dataset
 from normkd_explore.training.evaluate import eval_batches
 from normkd_explore.training.finish import finish
-from normkd_explore.training.lockstep import check_lockstep
 from normkd_explore.training.loop import fit
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import deterministic_algorithms
+from normkd_explore.training.material import Material, gather
 from normkd_explore.training.nonfinite import files_named
-from normkd_explore.training.prepare import Material, Prepared, Student, gather, open_runs, prepare
+from normkd_explore.training.prepare import Prepared, Student, open_runs, prepare
 from normkd_explore.training.progress import ProgressBar
+from normkd_explore.training.recipes.lockstep import check_lockstep
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run, Watcher
 from normkd_explore.training.runs.folder import RunFolder

@@ -1,17 +1,15 @@
 """The table of policies and divergences: numbers held against the losses, and parts that appear by being registered."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from normkd_explore.analysis.grid import evaluate_grid, formula, registered_parts, short_name
 from normkd_explore.divergence import KL, Decoupled
 from normkd_explore.losses import DIST, DKD, KD, LSKD, DistillationLoss, NormBiLD, NormDKD, NormKD
 from normkd_explore.methods import METHODS, Method, Settings, register
-from normkd_explore.temperature import Constant, Softening, Std, Unweighted
+from normkd_explore.temperature import Constant, Std, Unweighted
+from tests.helpers.policies import Range
 
 ORTHOGONAL = ["Std(2)", "Std(2, constant)", "MaxLogit", "Unweighted Std(2)"]
 
@@ -107,20 +105,6 @@ def test_every_registered_composition_and_every_exported_divergence_is_there():
         for part in loss.modules():
             if isinstance(part, DistillationLoss):
                 assert {type(part.policy).__name__, type(part.divergence).__name__} <= names
-
-
-@dataclass(frozen=True)
-class Range:
-    """T = share · (max(z) - min(z)) for either network, weight = T_t²."""
-
-    share: float
-
-    def __call__(self, logits_s: Tensor, logits_t: Tensor) -> Softening:
-        T_s, T_t = (self.share * (z.amax(1, keepdim=True) - z.amin(1, keepdim=True)) for z in (logits_s, logits_t))
-        return Softening(T_s, T_t, T_t.square())
-
-    def describe(self) -> str:
-        return f"T = {self.share:g} · range(z)."
 
 
 def test_a_policy_appears_by_being_registered(batch):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from normkd_explore.methods import settings_for
-from normkd_explore.training import RunFolder, prepare
+from normkd_explore.training import RunFolder, material
 from tests.helpers.command import normkd
 from tests.helpers.toy import toy_dataset, toy_where
 
 
 def test_command_line(tmp_path, monkeypatch):
     where = toy_where(tmp_path)
-    monkeypatch.setattr(prepare, "open_dataset", lambda recipe, root: toy_dataset())
+    monkeypatch.setattr(material, "open_dataset", lambda recipe, root: toy_dataset())
     small = ("--epochs", 1, "--batch-size", 16, "--lr", 0.01, "--device", "cpu")
     small = (*small, "--teacher-weights", where.teacher_weights)
     preset = "glyphs/resnet8-resnet8"

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from normkd_explore.data import make_batches
-from normkd_explore.training import Interrupted, NonFiniteError, Where, compare, evaluate, make_fabric, prepare, train
+from normkd_explore.training import Interrupted, NonFiniteError, Where, compare, evaluate, make_fabric, material, train
 from normkd_explore.training.machine import processes
 from tests.helpers.shared_runs import (
     METHODS_HERE,
@@ -45,7 +45,7 @@ def scene_numbers(folder: Path) -> dict[str, object]:
     """Lockstep training, exact metrics, stop and resume, a NaN in one share, an error of the first process."""
     where, data = toy_where_there(folder), odd_dataset()
     found: dict[str, object] = {}
-    prepare.new_student = plain_student
+    material.new_student = plain_student
     recipes = [recipe_of(method) for method in METHODS_HERE]
 
     def theta(moment, runs):
@@ -61,7 +61,7 @@ def scene_numbers(folder: Path) -> dict[str, object]:
     found["too_few"] = too_few(folder, where)
     from normkd_explore.training.teacher.sources import new_student
 
-    prepare.new_student = new_student
+    material.new_student = new_student
     train(toy_recipe("kd"), folder / "bn", where, watch=quiet, dataset=data)
     found["few"] = evaluate(
         plain_student("", CLASSES, 0),
@@ -95,13 +95,13 @@ def poisoned(out: Path, data) -> list[object]:
             bad = self.calls == 3 and processes.rank() == 1
             return self.body(images_BCHW) * (float("nan") if bad else 1.0)
 
-    before, prepare.new_student = prepare.new_student, lambda *_: Poison()
+    before, material.new_student = material.new_student, lambda *_: Poison()
     try:
         train(toy_recipe("ce"), out, Where(device="cpu"), watch=quiet, dataset=data)
     except NonFiniteError as error:
         return [str(error), error.images]
     finally:
-        prepare.new_student = before
+        material.new_student = before
 
 
 def refused(out: Path, where, data) -> str:
@@ -145,7 +145,7 @@ def scene_long(folder: Path) -> None:
         time.sleep(0.05)
 
     recipe = toy_recipe("ce", epochs=1000)
-    prepare.new_student = plain_student
+    material.new_student = plain_student
     try:
         train(recipe, folder / "run", Where(device="cpu"), watch=watch, dataset=odd_dataset())
     except Interrupted as stop:
@@ -155,7 +155,7 @@ def scene_long(folder: Path) -> None:
 
 def fail_clearly(folder: Path, watch, resume: bool) -> None:
     """Train as the command does: an expected error is one line."""
-    prepare.new_student = plain_student
+    material.new_student = plain_student
     try:
         train(recipe_of("ctkd"), folder / "run", toy_where_there(folder.parent), resume, watch, odd_dataset())
     except RuntimeError as error:

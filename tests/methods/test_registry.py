@@ -13,7 +13,7 @@ from normkd_explore import losses, methods
 from normkd_explore.analysis.grid import evaluate_grid
 from normkd_explore.losses import NormKD
 from normkd_explore.methods import METHODS, Method, Settings, get_method, register, settings_for
-from normkd_explore.training import compare, prepare, train
+from normkd_explore.training import compare, material, train
 from tests.helpers.command import normkd
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 from tests.helpers.watchers import quiet
@@ -197,7 +197,7 @@ def test_a_new_file_appears_in_the_command_line(newcomer, tmp_path, monkeypatch)
     shown = normkd("presets", "--method", "devkd")
     assert "factor=2.5" in shown and "nobody published values" in shown and "devkd" in shown.split("Methods:")[1]
     where = toy_where(tmp_path)
-    monkeypatch.setattr(prepare, "open_dataset", lambda recipe, root: toy_dataset())
+    monkeypatch.setattr(material, "open_dataset", lambda recipe, root: toy_dataset())
     small = ("--epochs", 1, "--batch-size", 16, "--device", "cpu", "--teacher-weights", where.teacher_weights)
     preset, out = "glyphs/resnet8-resnet8", tmp_path / "cli"
     told = normkd("train", preset, "--method", "devkd", "--set", "factor=2", *small, "--out", out)

@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from math_core import LatexError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from normkd_explore.training.progress_view import MARK
+from normkd_explore.training.progress.view import MARK
 from scripts import build_site
 from scripts.build_site import Exporter, collect, first_words, script_json, stored_pictures, write_page, write_shared
 

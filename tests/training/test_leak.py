@@ -8,9 +8,9 @@ import torch
 
 from normkd_explore.data import ArraySplit, Dataset
 from normkd_explore.training import Where, compare
-from normkd_explore.training.leak import validation_trust, warning
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import describe_inputs
+from normkd_explore.training.runs.leak import validation_trust, warning
 from normkd_explore.training.runs.report import format_report
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 
@@ -92,7 +92,7 @@ def test_without_validation_images_or_teacher_there_is_nothing_to_say(dataset):
 
 def test_it_is_announced_recorded_and_shown(tmp_path, monkeypatch, capsys):
     suspect = {"verdict": "suspect", "why": "the teacher has most likely learned them."}
-    monkeypatch.setattr("normkd_explore.training.prepare.validation_trust", lambda *_: suspect)
+    monkeypatch.setattr("normkd_explore.training.material.validation_trust", lambda *_: suspect)
     recipes = [toy_recipe(method, epochs=1) for method in ("ce", "kd")]
     where = toy_where(tmp_path)
     outs = [tmp_path / recipe.method for recipe in recipes]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normkd_explore.training import Interrupted, compare
-from normkd_explore.training.pace import WINDOW_SECONDS, Pace
 from normkd_explore.training.progress import ProgressBar
-from normkd_explore.training.progress_view import (
+from normkd_explore.training.progress.pace import WINDOW_SECONDS, Pace
+from normkd_explore.training.progress.view import (
     LineDisplay,
     NotebookDisplay,
     Standing,
@@ -25,7 +25,7 @@ from normkd_explore.training.progress_view import (
 )
 from normkd_explore.training.run import Moment
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
-from tests.training.runs.test_resume import stop_at
+from tests.helpers.watchers import stop_at
 
 
 class Clock:

@@ -15,7 +15,7 @@ from normkd_explore.methods import METHODS, Method, Settings, register
 from normkd_explore.temperature import Std
 from normkd_explore.widgets.bundle import FOLDER
 from normkd_explore.widgets.method_grid import NUMBERS, PLOTLY_MIME, MethodGrid
-from tests.analysis.test_grid import Range
+from tests.helpers.policies import Range
 
 NAMES = [f"class {c}" for c in range(7)]
 

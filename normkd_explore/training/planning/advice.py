@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from normkd_explore.training.pace import duration
 from normkd_explore.training.planning.memory import Memory, cache_bytes, fitting_batch, gib
+from normkd_explore.training.progress.pace import duration
 from normkd_explore.training.recipes.recipe import Recipe
 
 GPU_ROOM = 0.9  # share of a device's memory to plan with: the rest goes to what no estimate counts

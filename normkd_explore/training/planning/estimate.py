@@ -27,9 +27,9 @@ from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import require_compiler
 from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.free_memory import available_bytes
+from normkd_explore.training.material import open_dataset
 from normkd_explore.training.planning.advice import GPU_ROOM, Estimate, Rate, Workload
 from normkd_explore.training.planning.memory import estimate_memory, fitting_batch, resident_bytes
-from normkd_explore.training.prepare import open_dataset
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.teacher.frozen import Teacher
 from normkd_explore.training.teacher.sources import new_student

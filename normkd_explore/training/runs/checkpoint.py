@@ -89,6 +89,13 @@ def remove_incomplete(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def place(epoch: int, step: int, unit: str = "epoch") -> str:
+    """A position in words."""
+    if step:
+        return f"in {unit} {epoch + 1} after step {step}"
+    return f"after {unit} {epoch}" if epoch else "at the first step"
+
+
 def position_of(header: Path) -> tuple[int, int]:
     """Epoch and step in the name of a checkpoint's header."""
     epoch, step = _NAME.fullmatch(header.name).groups()

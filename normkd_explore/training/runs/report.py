@@ -64,7 +64,7 @@ def format_report(summaries: Sequence[Summary]) -> str:
 
 
 def _distrust(summaries: Sequence[Summary]) -> str:
-    """A note where validation images were no news to the teacher (see `normkd_explore.training.leak`)."""
+    """A note where validation images were no news to the teacher (see `normkd_explore.training.runs.leak`)."""
     reasons = {trust["why"] for run in summaries if (trust := run.get("validation")) and trust["verdict"] in DISTRUSTED}
     return "".join(f"\n\nval is not to be trusted for choosing here: {reason}" for reason in sorted(reasons))
 

@@ -13,8 +13,8 @@ from normkd_explore.data import Dataset
 from normkd_explore.models import create_model, load_checkpoint, pretrained_imagenet
 from normkd_explore.models.pretrained import WITH_WEIGHTS
 from normkd_explore.training.machine.processes import say_once
-from normkd_explore.training.provenance import load_for
 from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.teacher.provenance import load_for
 
 SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
 """Teachers inside the package, by data set and model; MODEL_CARD.md beside them says how they were made."""

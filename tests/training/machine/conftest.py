@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from normkd_explore.training import prepare, train
+from normkd_explore.training import material, train
 from normkd_explore.training.machine import compiling
 from tests.helpers.compiled import Backend
 from tests.helpers.shared_runs import METHODS_HERE, odd_dataset, plain_student, recipe_of, toy_where_there
@@ -47,10 +47,10 @@ def place(tmp_path_factory):
 def alone(place):
     """The same runs in one process."""
     folder = place / "alone"
-    before, prepare.new_student = prepare.new_student, plain_student
+    before, material.new_student = material.new_student, plain_student
     try:
         for method in METHODS_HERE:
             train(recipe_of(method), folder / method, toy_where_there(place), watch=quiet, dataset=odd_dataset())
     finally:
-        prepare.new_student = before
+        material.new_student = before
     return folder

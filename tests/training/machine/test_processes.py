@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from normkd_explore.data import make_batches
 from normkd_explore.models import create_model
-from normkd_explore.training import RunFolder, evaluate, prepare, train
+from normkd_explore.training import RunFolder, evaluate, material, train
 from normkd_explore.training.recipes.schedule import learning_rate
 from normkd_explore.training.runs.checkpoint import latest_checkpoint
 from tests.helpers.process_scenes import launch
@@ -78,11 +78,11 @@ def test_every_image_is_counted_once(numbers, alone):
 def test_splits_with_fewer_images_than_processes(numbers, tmp_path, name, make):
     """One validation and one test image: process 1 has none and takes part; metrics are those of one process."""
     folder, found, _ = numbers
-    before, prepare.new_student = prepare.new_student, plain_student
+    before, material.new_student = material.new_student, plain_student
     try:
         train(recipe_of("ce"), tmp_path / name, toy_where_empty(), watch=quiet, dataset=make(tmp_path))
     finally:
-        prepare.new_student = before
+        material.new_student = before
     alone = RunFolder(tmp_path / name)
     for mine in found:
         assert mine[name]["test"] == pytest.approx(alone.summary()["test"], rel=1e-4)

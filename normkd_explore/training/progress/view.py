@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from normkd_explore.training.pace import duration
+from normkd_explore.training.progress.pace import duration
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from normkd_explore.training.pace import Pace
-from normkd_explore.training.progress_view import Display, Standing, State, find_display
+from normkd_explore.training.progress.pace import Pace
+from normkd_explore.training.progress.view import Display, Standing, State, find_display
 from normkd_explore.training.run import Moment, Run
 
 REFRESH_SECONDS = 0.3

@@ -16,7 +16,7 @@ from normkd_explore.models.origin import Origin, origin_of
 from normkd_explore.training import Teacher, Where, evaluate, get_preset, load_teacher, make_fabric, train
 from normkd_explore.training.machine.processes import say_once
 from normkd_explore.training.measure import measure, open_trained
-from normkd_explore.training.provenance import origin_here
+from normkd_explore.training.teacher.provenance import origin_here
 from tests.helpers.toy import CLASSES, toy_dataset, toy_recipe
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from normkd_explore.training.machine import processes
+from normkd_explore.training.run import Run
 from normkd_explore.training.runs.checkpoint import (
     Checkpoint,
     CheckpointError,
     list_checkpoints,
     load_checkpoint,
+    place,
     position_of,
     remove_checkpoint,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from normkd_explore.training.run import Run
 
 Position = tuple[int, int]
 
@@ -43,13 +40,6 @@ def restore(runs: list[Run]) -> Position:
             if run.folder:
                 _forget_later(run, position)
     return position
-
-
-def place(epoch: int, step: int, unit: str = "epoch") -> str:
-    """A position in words."""
-    if step:
-        return f"in {unit} {epoch + 1} after step {step}"
-    return f"after {unit} {epoch}" if epoch else "at the first step"
 
 
 def last_good(run: Run) -> str:
