@@ -24,8 +24,9 @@ lab: $(STAMP)  ## open JupyterLab on the NormKD notebook (NOTEBOOK=..., LAB_ARGS
 	  $$([ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser) \
 	  --LabApp.default_url="/lab/tree/$(NOTEBOOK)" $(LAB_ARGS)
 
-test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs (PYTEST_ARGS=...)
-	@$(RUN) -m pytest --nbval tests notebooks $(PYTEST_ARGS)
+# Without a path in PYTEST_ARGS, pytest takes `testpaths` of pyproject.toml: the tests and the notebooks.
+test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs (PYTEST_ARGS="tests/losses -x")
+	@$(RUN) -m pytest --nbval $(PYTEST_ARGS)
 
 notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
 	@$(RUN) scripts/build_notebooks.py $(ONLY)

@@ -141,7 +141,10 @@ def test_make_test_runs_tests_and_notebooks_and_passes_failure_on(checkout: Path
     result = run("make", "test", "PYTEST_ARGS=-x -k losses", cwd=checkout)
     arguments = result.stdout.split()
     assert arguments[:2] == ["-m", "normkd_explore.spinning"]
-    assert arguments[2:] == ["-m", "pytest", "--nbval", "tests", "notebooks", "-x", "-k", "losses"]
+    assert arguments[2:] == ["-m", "pytest", "--nbval", "-x", "-k", "losses"]
+    # No path is named: pytest takes these, or those of PYTEST_ARGS alone.
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert settings["testpaths"] == ["tests", "notebooks"]
     assert result.returncode == 0
     assert run("make", "test", cwd=checkout, STAND_IN_STATUS="1").returncode != 0
 
