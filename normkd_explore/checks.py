@@ -126,8 +126,8 @@ def check_pair(logits_student: Any, logits_teacher: Any) -> None:
     _check_same_device("logits_teacher", logits_teacher, logits_student)
 
 
-def check_target(target: Any, logits_student: Tensor, needed_by: str) -> None:
-    """Check that `target` holds one int64 class index in 0..C-1, or -100, for each row of `logits_student`.
+def check_target(target: Any, logits_student: Tensor, needed_by: str) -> Tensor:
+    """The labels, checked: one int64 class index in 0..C-1, or -100, for each row of `logits_student`.
 
     Raises:
         TypeError: missing, not a tensor, or not int64.
@@ -147,6 +147,7 @@ def check_target(target: Any, logits_student: Tensor, needed_by: str) -> None:
     _check_same_device("target", target, logits_student)
     if _may_read_values(target):
         _check_target_range(target, classes)
+    return target
 
 
 def _check_target_shape(target: Tensor, batch: int, classes: int) -> None:

@@ -3,7 +3,7 @@
 Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,12 +14,13 @@ class Divergence(Protocol):
 
     What is measured on the batch as a whole is added to every sample alike, so that the mean holds it once. A
     divergence that does so has `over_batch = True`, and must leave out rows whose label is -100 (`rows_that_count`).
-    The others are given class 0 there, and what they return for such a row is thrown away.
+    The others are given class 0 there, and what they return for such a row is thrown away. Without `needs_target`,
+    labels may be None.
     """
 
     needs_target: ClassVar[bool]
 
-    def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor: ...
+    def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Any, /) -> Tensor: ...
 
 
 def kl_B(log_p_s: Tensor, log_p_t: Tensor) -> Tensor:

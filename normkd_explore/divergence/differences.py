@@ -63,4 +63,4 @@ def _check_count(value: Any) -> int:
         raise TypeError(f"k is {value!r} ({type(value).__name__}), wanted a whole number such as 8.")
     if value < 3 or not float(value).is_integer():
         raise ValueError(f"k is {value!r}, wanted a whole number of at least 3: two logits have one difference alone.")
-    return int(value)
+    return int(float(value))

@@ -47,9 +47,9 @@ class Correlation:
     def __call__(self, soft_s: Tensor, soft_t: Tensor, target: Tensor | None = None) -> Tensor:
         p_s_BC, p_t_BC = soft_s.softmax(dim=1), soft_t.softmax(dim=1)
         counts_B = rows_that_count(target, soft_s)
-        between_classes_B = 1 - self._pearson(*(_centred(p_BC, 1) for p_BC in (p_s_BC, p_t_BC)), dim=1)
-        within_classes = 1 - self._pearson(*(_centred(p_BC, 0, counts_B) for p_BC in (p_s_BC, p_t_BC)), dim=0).mean()
-        return self.beta * between_classes_B + self.gamma * within_classes
+        between_classes_B = 1 - self._pearson(_centred(p_s_BC, 1), _centred(p_t_BC, 1), dim=1)
+        within_classes_C = 1 - self._pearson(_centred(p_s_BC, 0, counts_B), _centred(p_t_BC, 0, counts_B), dim=0)
+        return self.beta * between_classes_B + self.gamma * within_classes_C.mean()
 
     def _pearson(self, a_BC: Tensor, b_BC: Tensor, dim: int) -> Tensor:
         lengths = torch.linalg.vector_norm(a_BC, dim=dim) * torch.linalg.vector_norm(b_BC, dim=dim)

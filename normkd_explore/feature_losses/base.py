@@ -74,9 +74,9 @@ def same_size(map_s_BKHW: Tensor, map_t_BKHW: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps to the size of the smaller."""
     height_s, height_t = map_s_BKHW.shape[2], map_t_BKHW.shape[2]
     if height_s > height_t:
-        map_s_BKHW = F.adaptive_avg_pool2d(map_s_BKHW, map_t_BKHW.shape[2:])
+        map_s_BKHW = F.adaptive_avg_pool2d(map_s_BKHW, (height_t, map_t_BKHW.shape[3]))
     elif height_t > height_s:
-        map_t_BKHW = F.adaptive_avg_pool2d(map_t_BKHW, map_s_BKHW.shape[2:])
+        map_t_BKHW = F.adaptive_avg_pool2d(map_t_BKHW, (height_s, map_s_BKHW.shape[3]))
     return map_s_BKHW, map_t_BKHW
 
 

@@ -22,6 +22,11 @@ class Strangers(nn.Module):
         ValueError: all labels are of one class.
     """
 
+    labels_N: Tensor
+    sorted_N: Tensor
+    counts_C: Tensor
+    starts_C: Tensor
+
     def __init__(self, labels_N: Tensor) -> None:
         super().__init__()
         counts_C = torch.bincount(labels_N)
@@ -69,6 +74,11 @@ class CRD(nn.Module):
         TypeError, ValueError: wrong tensors or numbers, or positions outside 0..N-1 (looked for on the CPU).
     Source: Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
     """
+
+    bank_s: Tensor
+    bank_t: Tensor
+    Z_s: Tensor
+    Z_t: Tensor
 
     def __init__(
         self,

@@ -87,12 +87,12 @@ def look(model: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, Features]:
 
 def _shapes(features: Features) -> FeatureShapes:
     stages, pre, pooled, last = features
-    last = stages[-1] if last is None else last
-    return FeatureShapes(_map_shapes(stages), pre and _map_shapes(pre), pooled.shape[1], *_map_shapes([last]))
+    (last_shape,) = _map_shapes([stages[-1] if last is None else last])
+    return FeatureShapes(_map_shapes(stages), None if pre is None else _map_shapes(pre), pooled.shape[1], last_shape)
 
 
 def _map_shapes(maps: Sequence[Tensor]) -> tuple[MapShape, ...]:
-    return tuple(tuple(map_BKHW.shape[1:]) for map_BKHW in maps)
+    return tuple((m.shape[1], m.shape[2], m.shape[3]) for m in maps)
 
 
 class FeatureMethod(nn.Module):
@@ -116,6 +116,8 @@ class FeatureMethod(nn.Module):
 
     def forward(self, seen: Observation) -> Tensor:
         """The distillation term, a scalar."""
+        if self.loss is None:
+            raise RuntimeError("FeatureMethod: found a call before `connect`, which builds the loss for two networks.")
         return self.loss(*self.pick(seen))
 
     def set_epoch(self, epoch: int, epochs: int) -> None:

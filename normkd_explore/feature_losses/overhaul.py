@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class OFD(nn.Module):
     def forward(self, pre_s: Sequence[Tensor], pre_t: Sequence[Tensor]) -> Tensor:
         check_stages(pre_s, pre_t, "OFD")
         same_count(len(pre_s), len(self.connectors), "OFD")
-        total, last = 0.0, len(pre_s) - 1
+        total, last = pre_s[0].new_zeros(()), len(pre_s) - 1
         for at, (connector, map_s, map_t) in enumerate(zip(self.connectors, pre_s, pre_t, strict=True)):
             map_s_BKHW, map_t_BKHW = same_size(*as_parameters_of(connector, map_s, map_t.detach()))
             target_BKHW = torch.maximum(map_t_BKHW, getattr(self, f"margin_{at}"))
@@ -98,6 +99,13 @@ def negative_mean(norm: nn.BatchNorm2d, rare: float = RARE) -> Tensor:
     return torch.where(seldom_K & (rare > 0), -3 * sigma_K, mean_K.clamp_max(0.0)).to(norm.weight.dtype)
 
 
+@runtime_checkable
+class NamesNorms(Protocol):
+    """A network that says which batch norms make its pre-activations."""
+
+    def norms_before_relu(self) -> list[nn.BatchNorm2d]: ...
+
+
 def norms_before_relu(model: nn.Module) -> list[nn.BatchNorm2d]:
     """The batch norms that make a network's pre-activations, one for each of them.
 
@@ -107,7 +115,7 @@ def norms_before_relu(model: nn.Module) -> list[nn.BatchNorm2d]:
     Raises:
         ValueError: the network does not say which they are.
     """
-    if not hasattr(model, "norms_before_relu"):
+    if not isinstance(model, NamesNorms):
         raise ValueError(
             f"teacher: found {type(model).__name__} without `norms_before_relu`, wanted a network that names the batch "
             "norm in front of each ReLU at a stage's end: OFD computes from them where to clip the teacher's maps. "

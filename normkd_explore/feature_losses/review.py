@@ -31,16 +31,18 @@ class Fusion(nn.Module):
 
     def __init__(self, width_s: int, middle: int, width_t: int, deepest: bool) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(conv1x1(width_s, middle), BatchNorm(middle))
-        self.expand = nn.Sequential(conv3x3(middle, width_t), BatchNorm(width_t))
+        reducing, expanding = conv1x1(width_s, middle), conv3x3(middle, width_t)
+        self.reduce = nn.Sequential(reducing, BatchNorm(middle))
+        self.expand = nn.Sequential(expanding, BatchNorm(width_t))
         self.gates = None if deepest else nn.Sequential(nn.Conv2d(2 * middle, 2, 1), nn.Sigmoid())
-        for convolution in (self.reduce[0], self.expand[0]):
+        for convolution in (reducing, expanding):
             nn.init.kaiming_uniform_(convolution.weight, a=1)
 
     def forward(self, map_BKHW: Tensor, deeper: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The guess of the teacher's map of that `size`, and the mixture for the next shallower stage."""
         x_BMHW = self.reduce(map_BKHW)
         if self.gates is not None:
+            assert deeper is not None  # the deepest stage alone has none, and it has no gates
             y_BMHW = F.interpolate(deeper, x_BMHW.shape[2:], mode="nearest")
             gates_B2HW = self.gates(torch.cat([x_BMHW, y_BMHW], dim=1))
             x_BMHW = gates_B2HW[:, :1] * x_BMHW + gates_B2HW[:, 1:] * y_BMHW
@@ -61,8 +63,8 @@ def context_loss(guess_BKHW: Tensor, map_t_BKHW: Tensor) -> Tensor:
         if size < guess_BKHW.shape[2]:
             weight /= 2
             total += weight
-            pooled = (F.adaptive_avg_pool2d(map_BKHW, size) for map_BKHW in (guess_BKHW, map_t_BKHW))
-            loss = loss + weight * F.mse_loss(*pooled)
+            pooled_s, pooled_t = (F.adaptive_avg_pool2d(map_BKHW, size) for map_BKHW in (guess_BKHW, map_t_BKHW))
+            loss = loss + weight * F.mse_loss(pooled_s, pooled_t)
     return loss / total
 
 

@@ -10,7 +10,7 @@ from normkd_explore.temperature import Constant, Learned, MaxLogit, MaxRatio
 from normkd_explore.temperature.maximum import PEAK_FACTOR, PeakSource
 
 
-class ATLC(DistillationLoss):
+class ATLC(DistillationLoss[MaxLogit, KL]):
     """Distillation of z-scored logits with a temperature for every sample from its largest z-score.
 
         u = (z - mean(z)) / (std(z) + 1e-7),   T = factor · max_c max(|u_s[c]|, |u_t[c]|), a constant for the gradient
@@ -49,7 +49,7 @@ class DTKD(WeightedSum):
         return f"temperature={self.temperature}, alpha={self.alpha}, beta={self.beta}"
 
 
-class CTKD(DistillationLoss):
+class CTKD(DistillationLoss[Learned, KL]):
     """Distillation with one learned temperature that rises against the student, slowly at first.
 
         l = T² · KL( softmax(z_t / T) || softmax(z_s / T) ),   T = start + end · sigmoid(theta),   mean over the batch

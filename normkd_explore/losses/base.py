@@ -4,7 +4,7 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from normkd_explore.checks import check_pair, check_target, rows_that_count
 from normkd_explore.divergence import Divergence
 from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import TemperaturePolicy, tell_epoch
+
+P = TypeVar("P", bound=TemperaturePolicy)
+D = TypeVar("D", bound=Divergence)
 
 
 class LogitLoss(nn.Module):
@@ -44,7 +47,8 @@ class LogitLoss(nn.Module):
         if self.needs_target:
             check_target(target, logits_student, needed_by=type(self).__name__)
         with without_autocast(logits_student):
-            losses_B = self.compare(*in_full_precision(logits_student, logits_teacher.detach()), target)
+            z_s_BC, z_t_BC = in_full_precision(logits_student, logits_teacher.detach())
+            losses_B = self.compare(z_s_BC, z_t_BC, target)
         counts_B = rows_that_count(target, losses_B)
         return (losses_B if counts_B is None else torch.where(counts_B, losses_B, 0.0)), counts_B
 
@@ -59,15 +63,15 @@ class LogitLoss(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
-class DistillationLoss(LogitLoss):
+class DistillationLoss(LogitLoss, Generic[P, D]):
     """Soften both logit tensors with `policy`, compare them with `divergence`, weigh and average the samples.
 
         l_b = weight_b · divergence(z_s[b] / T_s[b], z_t[b] / T_t[b], y[b]),   loss = (1/B) Σ_b l_b
 
-    Calls and errors as in `LogitLoss`.
+    Calls and errors as in `LogitLoss`. A subclass that fixes both says so: `class KD(DistillationLoss[Constant, KL])`.
     """
 
-    def __init__(self, policy: TemperaturePolicy, divergence: Divergence) -> None:
+    def __init__(self, policy: P, divergence: D) -> None:
         super().__init__()
         self.policy = policy
         self.divergence = divergence
@@ -106,13 +110,13 @@ class WeightedSum(LogitLoss):
     def compare(self, z_s_BC: Tensor, z_t_BC: Tensor, target: Tensor | None) -> Tensor:
         total_B = 0.0 * z_s_BC[:, 0]
         for factor, part in zip(self.factors, self.parts, strict=True):
-            total_B = total_B + factor * part.compare(z_s_BC, z_t_BC, target)
+            total_B = total_B + factor * cast(LogitLoss, part).compare(z_s_BC, z_t_BC, target)
         return total_B
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Tell every part."""
         for part in self.parts:
-            part.set_epoch(epoch, epochs)
+            tell_epoch(part, epoch, epochs)
 
     def extra_repr(self) -> str:
         return repr(list(zip(self.factors, self.parts, strict=True)))

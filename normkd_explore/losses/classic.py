@@ -34,12 +34,12 @@ class CE(nn.Module):
     ) -> Tensor:
         """Cross-entropy of each sample, (B,); 0 where the label is -100."""
         check_logits("logits_student", logits_student)
-        check_target(target, logits_student, needed_by="CE")
+        labels_B = check_target(target, logits_student, needed_by="CE")
         (z_s_BC,) = in_full_precision(logits_student)
-        return F.cross_entropy(z_s_BC, target, reduction="none", ignore_index=IGNORED)
+        return F.cross_entropy(z_s_BC, labels_B, reduction="none", ignore_index=IGNORED)
 
 
-class KD(DistillationLoss):
+class KD(DistillationLoss[Constant, KL]):
     """Classic distillation: one temperature for all samples.
 
         l = T² · KL( softmax(z_t / T) || softmax(z_s / T) ),   mean over the batch
@@ -58,7 +58,7 @@ class KD(DistillationLoss):
         return f"temperature={self.policy.temperature}{chosen}"
 
 
-class DKD(DistillationLoss):
+class DKD(DistillationLoss[Constant, Decoupled]):
     """Decoupled distillation: target against the rest, and the rest among themselves, each with its factor.
 
         l = T² · (alpha · TCKD + beta · NCKD),   mean over the batch;   TCKD, NCKD: see `Decoupled`

@@ -14,7 +14,7 @@ from normkd_explore.losses.relational import MultiLevelLoss
 from normkd_explore.temperature import Std, Unweighted
 
 
-class NormKD(DistillationLoss):
+class NormKD(DistillationLoss[Std, KL]):
     """Distillation with a temperature for every sample: T_norm times the std of its logits.
 
         T_s = T_norm · std(z_s),   T_t = T_norm · std(z_t)
@@ -33,7 +33,7 @@ class NormKD(DistillationLoss):
         return f"t_norm={self.policy.t_norm}"
 
 
-class LSKD(DistillationLoss):
+class LSKD(DistillationLoss[Std, KL]):
     """Distillation of z-scored logits: NormKD's softening, with every sample weighed alike.
 
         n(z) = (z - mean(z)) / (std(z) + 1e-7)
@@ -50,7 +50,7 @@ class LSKD(DistillationLoss):
         return f"temperature={self.policy.t_norm}"
 
 
-class NormDKD(DistillationLoss):
+class NormDKD(DistillationLoss[Std, Decoupled]):
     """DKD with NormKD's temperatures.
 
         T_s = T_norm · std(z_s),   T_t = T_norm · std(z_t)
@@ -68,7 +68,7 @@ class NormDKD(DistillationLoss):
         return f"alpha={self.divergence.alpha}, beta={self.divergence.beta}, t_norm={self.policy.t_norm}"
 
 
-class NormRLD(DistillationLoss):
+class NormRLD(DistillationLoss[Std, Refined]):
     """RLD with NormKD's temperatures, the same for both of its parts.
 
         l = T_t² · (alpha · SCD + beta · MCD),   T = T_norm · std(z),   mean over the batch;   see `Refined`
@@ -83,7 +83,7 @@ class NormRLD(DistillationLoss):
         return f"alpha={self.divergence.alpha}, beta={self.divergence.beta}, t_norm={self.policy.t_norm}"
 
 
-class NormDIST(DistillationLoss):
+class NormDIST(DistillationLoss[Std, Correlation]):
     """DIST with NormKD's temperatures.
 
         l = T_t² · (beta · (1 - r over classes) + gamma · (1 - mean r over the batch)),   T = T_norm · std(z)
@@ -98,7 +98,7 @@ class NormDIST(DistillationLoss):
         return f"beta={self.divergence.beta}, gamma={self.divergence.gamma}, t_norm={self.policy.t_norm}"
 
 
-class NormBiLD(DistillationLoss):
+class NormBiLD(DistillationLoss[Unweighted[Std], Differences]):
     """BiLD with NormKD's temperatures, and like BiLD without a factor T².
 
         l = `Differences` of z_t / T_t and z_s / T_s among the top k,   T = T_norm · std(z),   mean over the batch
@@ -113,7 +113,7 @@ class NormBiLD(DistillationLoss):
         return f"k={self.divergence.k}, t_norm={self.policy.policy.t_norm}"
 
 
-class NormMLKD(MultiLevelLoss):
+class NormMLKD(MultiLevelLoss[Std]):
     """MLKD with NormKD's temperatures in all three levels.
 
         l = Σ over T_norm of  T_t² · KL + |class Gram matrices|² / C + |batch Gram matrices|² / B,   T = T_norm · std(z)

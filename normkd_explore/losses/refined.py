@@ -69,7 +69,7 @@ class NKD(WeightedSum):
         return f"gamma={self.gamma}, temperature={self.temperature}"
 
 
-class TTM(DistillationLoss):
+class TTM(DistillationLoss[Constant, PowerTransformed]):
     """Distillation from a teacher whose probabilities are raised to a power; the student is not softened.
 
         q = p_t^g / Σ_c p_t[c]^g,   l = KL( q || softmax(z_s) ),   mean over the batch;   g = `exponent`

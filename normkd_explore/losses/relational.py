@@ -4,6 +4,7 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from collections.abc import Sequence
+from typing import Generic
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,11 +12,11 @@ from torch.nn import functional as F
 from normkd_explore.checks import rows_that_count
 from normkd_explore.divergence import Correlation, Differences, gram_distances, kl_B
 from normkd_explore.divergence.relational import without_uncounted
-from normkd_explore.losses.base import DistillationLoss, LogitLoss, soften
-from normkd_explore.temperature import Constant, TemperaturePolicy, Unweighted, tell_epoch
+from normkd_explore.losses.base import DistillationLoss, LogitLoss, P, soften
+from normkd_explore.temperature import Constant, Unweighted, tell_epoch
 
 
-class DIST(DistillationLoss):
+class DIST(DistillationLoss[Constant, Correlation]):
     """Correlation of the predictions over the classes and over the batch, instead of their values.
 
         p = softmax(z / T)
@@ -32,7 +33,7 @@ class DIST(DistillationLoss):
         return f"beta={self.divergence.beta}, gamma={self.divergence.gamma}, temperature={self.policy.temperature}"
 
 
-class BiLD(DistillationLoss):
+class BiLD(DistillationLoss[Unweighted[Constant], Differences]):
     """KL between the pairwise differences of the k largest logits, once as the teacher ranks, once as the student.
 
         l = KL( D(z_t / T) || D(z_s / T) ) over the teacher's top k  +  the same over the student's top k
@@ -49,14 +50,15 @@ class BiLD(DistillationLoss):
         return f"k={self.divergence.k}, temperature={self.policy.policy.temperature}"
 
 
-class MultiLevelLoss(LogitLoss):
+class MultiLevelLoss(LogitLoss, Generic[P]):
     """The three levels of MLKD, added up over several temperature policies; see `MLKD`."""
 
-    def __init__(self, policies: Sequence[TemperaturePolicy], as_coded: bool) -> None:
+    def __init__(self, policies: Sequence[P], as_coded: bool) -> None:
         super().__init__()
         self.policies, self.as_coded = list(policies), as_coded
         # A plain list hides parameters, and not every policy is a module: those that are, are entered here as well.
-        self.learned = nn.ModuleList(policy for policy in policies if isinstance(policy, nn.Module))
+        parts: Sequence[object] = policies
+        self.learned = nn.ModuleList(part for part in parts if isinstance(part, nn.Module))
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Tell the policies."""
@@ -85,7 +87,7 @@ def _kept_share(n: int | Tensor) -> float | Tensor:
     return (n + 1) // 2 / n
 
 
-class MLKD(MultiLevelLoss):
+class MLKD(MultiLevelLoss[Constant]):
     """KL, class correlation and batch correlation at several temperatures: the logit part on one view of the images.
 
         P = softmax(z / T), (B, C)

@@ -14,6 +14,7 @@ from normkd_explore import feature_losses as fl
 from normkd_explore import losses
 from normkd_explore.feature_losses import FeatureMethod
 from normkd_explore.methods.registry import Method, Pair, Settings, register
+from normkd_explore.models import Features
 
 _FIELD = "one weight for all pairs in RepDistiller and mdistiller"
 _MDISTILLER = "mdistiller configuration (megvii-research/mdistiller)"
@@ -128,9 +129,15 @@ def ofd(rare: float = fl.RARE) -> FeatureMethod:
                     "what comes before the ReLU. Take another network, or another method, e.g. at or reviewkd."
                 )
         margins = [fl.negative_mean(norm, rare) for norm in fl.norms_before_relu(couple.models[1])[1:]]
-        return fl.OFD([width for width, _, _ in couple.student.pre_activation[1:]], margins)
+        return fl.OFD([width for width, _, _ in _pre_activations(couple.student)], margins)
 
-    return FeatureMethod(make, lambda seen: (seen.student.pre_activation[1:], seen.teacher.pre_activation[1:]))
+    return FeatureMethod(make, lambda seen: (_pre_activations(seen.student), _pre_activations(seen.teacher)))
+
+
+def _pre_activations(of: Features | fl.FeatureShapes) -> tuple[Any, ...]:
+    """Those of the stages; `ofd` has refused networks without."""
+    assert of.pre_activation is not None
+    return of.pre_activation[1:]
 
 
 def _sdd(base: losses.LogitLoss, grid: float, average: bool) -> FeatureMethod:

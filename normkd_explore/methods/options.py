@@ -55,7 +55,7 @@ def changed_settings(
 ) -> Settings:
     """`settings` with the NAME=VALUE of `arguments` and those of `weights` that are given, marked as not published."""
     loss = {**settings.loss, **dict(read_argument(method, text) for text in arguments)}
-    given = {name: value for name, value in weights.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in weights.items() if value is not None}
     if loss == settings.loss and not given:
         return settings
     return replace(settings, loss=loss, **given, published=False, source="changed on the command line")

@@ -12,7 +12,7 @@ import pickle
 import re
 import tarfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ BESIDE = re.compile(r"n_averaged|(criterion|loss|loss_fn|loss_func|loss_function
 """Tensors that frameworks save beside a network's: a counter of AveragedModel, weights of a loss, metrics."""
 # RepDistiller stores its command line in an argparse.Namespace. Rebuilding one sets attributes on a class
 # without hooks, hence runs no code; it is thrown away unread.
-PLAIN_CLASSES = [argparse.Namespace]
+PLAIN_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
 # First bytes of what people pass by mistake.
 NO_WEIGHTS = {
     b"<": "a web page: the download gave HTML instead of the file. Open the address in a browser, save again",

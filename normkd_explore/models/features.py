@@ -49,7 +49,13 @@ def rectified_features(pre: list[Tensor], pooled_BD: Tensor, last_BDHW: Tensor |
 def last_norms(stem: nn.BatchNorm2d, stages: Iterable[nn.Sequential]) -> list[nn.BatchNorm2d]:
     """The batch norm of the stem, and the one that ends the branch of each residual stage's last block."""
     ends = [stage[-1] for stage in stages]
-    return [stem, *(end.bn3 if hasattr(end, "bn3") else end.bn2 for end in ends)]
+    return [stem, *(as_norm(end.bn3 if hasattr(end, "bn3") else end.bn2) for end in ends)]
+
+
+def as_norm(layer: nn.Module | Tensor) -> nn.BatchNorm2d:
+    """A layer that a network knows to be a batch norm."""
+    assert isinstance(layer, nn.BatchNorm2d)
+    return layer
 
 
 def global_average(x_BKHW: Tensor) -> Tensor:

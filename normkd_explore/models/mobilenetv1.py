@@ -8,7 +8,7 @@ Shapes: B batch, C classes (logits) or colours (images), K channels, D pooled fe
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .features import Output, conv1x1, conv3x3, global_average, rectified_features
+from .features import Output, as_norm, conv1x1, conv3x3, global_average, rectified_features
 
 STEM_WIDTH = 32
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -58,4 +58,4 @@ class MobileNetV1(nn.Module):
 
     def norms_before_relu(self) -> list[nn.BatchNorm2d]:
         """Batch norms whose outputs are the pre-activations, in their order."""
-        return [self.model[index][-1] for index in STAGE_ENDS]
+        return [as_norm(list(self.model[index].children())[-1]) for index in STAGE_ENDS]

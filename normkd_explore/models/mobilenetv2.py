@@ -63,9 +63,10 @@ class MobileNetV2(nn.Module):
             self.blocks.append(nn.Sequential(first, *rest))
             width_in = width_out
         self.conv2 = nn.Sequential(*norm_relu(conv1x1(width_in, LAST_WIDTH)))
-        self.classifier = nn.Sequential(nn.Linear(LAST_WIDTH, num_classes))
+        linear = nn.Linear(LAST_WIDTH, num_classes)
+        self.classifier = nn.Sequential(linear)
         init_convolutions(self)
-        init_linear(self.classifier[0])
+        init_linear(linear)
 
     def forward(self, images_BCHW: Tensor, return_features: bool = False) -> Output:
         """Logits (B, C); with return_features also the Features: stem and four stages, no pre-activations.

@@ -74,20 +74,21 @@ def _checked(values: Mapping[str, Any]) -> Origin:
         raise TypeError("class_names should be a list of names")
     if names is not None and len(set(names)) != len(names):
         raise ValueError("class_names holds a name twice")
-    triples = {}
+    triples: dict[str, Triple] = {}
     for key in ("mean", "std"):
         triple = values.get(key)
         if triple is not None:
-            triples[key] = tuple(float(value) for value in triple)
-            if len(triples[key]) != 3 or not all(map(math.isfinite, triples[key])):
+            numbers = [float(value) for value in triple]
+            if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
                 raise ValueError(f"{key} should be three numbers")
-    if len(triples) == 1 or min(triples.get("std", [1])) <= 0:
+            triples[key] = (numbers[0], numbers[1], numbers[2])
+    if len(triples) == 1 or min(triples.get("std", (1.0,))) <= 0:
         raise ValueError("mean and std should be there together, std above 0")
     size = values.get("image_size")
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError("image_size should be a number of pixels")
     data = None if values.get("data") is None else str(values["data"])
-    return Origin(None if names is None else tuple(names), image_size=size, data=data, **triples)
+    return Origin(None if names is None else tuple(names), triples.get("mean"), triples.get("std"), size, data)
 
 
 def origin_of(model: nn.Module) -> Origin:
@@ -97,7 +98,7 @@ def origin_of(model: nn.Module) -> Origin:
 
 def remember_origin(model: nn.Module, origin: Origin) -> None:
     """Let a network know what its weights belong to."""
-    bare(model)._origin = origin
+    vars(bare(model))["_origin"] = origin
 
 
 def class_order(origin: Origin, class_names: Sequence[str], who: str, way_out: str = "") -> list[int] | None:
@@ -153,7 +154,7 @@ def reorder_classes(model: nn.Module, order: Sequence[int], image_size: int) -> 
     )
 
 
-def _heads(model: nn.Module, classes: int) -> list[list[Tensor]]:
+def _heads(model: nn.Module, classes: int) -> list[list[nn.Parameter]]:
     """Parameters of the layers with a row for each class, the last layer first."""
     layers = [list(module.parameters(recurse=False)) for module in model.modules()]
     return [own for own in reversed(layers) if own and all(value.ndim and len(value) == classes for value in own)]

@@ -59,7 +59,7 @@ def adapt(model: nn.Module, stages: Sequence[str] = (), pooled: str | None = Non
             some = ", ".join([known for known in layers if known][:12])
             raise ValueError(f"layer {name!r}: {type(model).__name__} has none of that name; it has {some}, ...")
 
-    class Adapted(type(model)):
+    class Adapted(type(model)):  # type: ignore[misc]  # the class of a network of the user
         speaks_normkd = True
 
         def forward(self, images_BCHW: Tensor, return_features: bool = False) -> Output:
@@ -89,7 +89,7 @@ def adapt(model: nn.Module, stages: Sequence[str] = (), pooled: str | None = Non
     return model
 
 
-def logits_of(output: Any) -> Tensor:
+def logits_of(output: Any) -> Any:
     """The logits (B, C) in what a network returned; a TypeError says what was found where there are none."""
     if isinstance(output, Tensor | fx.Proxy):
         return output

@@ -44,8 +44,9 @@ def _with_projections(state: dict[str, Tensor], own: Mapping[str, Tensor], path:
     shortcuts = [key for key in own if not _words([key]).isdisjoint(SHORTCUTS)]
     if not shortcuts or any(key in state for key in shortcuts) or not own.keys() <= {*state, *shortcuts}:
         return state
-    added = {key: _neutral(key, own[key]) for key in shortcuts}
-    if any(value is None for value in added.values()):
+    found = {key: _neutral(key, own[key]) for key in shortcuts}
+    added = {key: value for key, value in found.items() if value is not None}
+    if len(added) < len(found):
         return state
     warnings.warn(
         f"{path} has no tensors for the shortcuts, as networks have whose shortcuts take every second pixel and add "

@@ -41,7 +41,7 @@ def create_timm_model(name: str, num_classes: int) -> nn.Module:
 def _with_features(model: nn.Module) -> nn.Module:
     """Gives a network the forward of this package by subclassing: a wrapper would rename every tensor."""
 
-    class TimmModel(type(model)):
+    class TimmModel(type(model)):  # type: ignore[misc]  # a class that is known when it is asked for
         def forward(self, images_BCHW: Tensor, return_features: bool = False) -> Output:
             if not return_features:
                 return super().forward(images_BCHW)

@@ -8,7 +8,7 @@ Shapes: B batch, C classes (logits) or colours (images), K channels, D pooled fe
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .features import Output, global_average, init_convolutions, init_linear, rectified_features
+from .features import Output, as_norm, global_average, init_convolutions, init_linear, rectified_features
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {
@@ -58,7 +58,7 @@ class VGG(nn.Module):
 
     def norms_before_relu(self) -> list[nn.BatchNorm2d]:
         """Batch norms whose outputs are the pre-activations, in their order."""
-        return [block[-1] for block in (self.block0, self.block1, self.block2, self.block3, self.block4)]
+        return [as_norm(block[-1]) for block in (self.block0, self.block1, self.block2, self.block3, self.block4)]
 
 
 def block(width_in: int, width: int, convolutions: int) -> nn.Sequential:

@@ -5,6 +5,8 @@ Zagoruyko and Komodakis 2016 (arXiv 1605.07146), without dropout.
 Shapes: B batch, C classes (logits) or colours (images), K channels, D pooled features, H, W.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,14 +44,18 @@ class Stage(nn.Module):
         rest = (BasicBlock(width, width, 1) for _ in range(blocks - 1))
         self.layer = nn.Sequential(BasicBlock(width_in, width, stride), *rest)
 
+    @property
+    def first(self) -> BasicBlock:
+        return cast(BasicBlock, self.layer[0])
+
     def forward(self, raw_BKHW: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (batch-normalised input, raw output).
 
         The normalised input is the pre-activation of the stage before. Handing it on spares a second pass
         through that batch norm, which in training would update its running statistics twice.
         """
-        normed_BKHW = self.layer[0].bn1(raw_BKHW)
-        out_BKHW = self.layer[0].after_first_norm(raw_BKHW, normed_BKHW)
+        normed_BKHW = self.first.bn1(raw_BKHW)
+        out_BKHW = self.first.after_first_norm(raw_BKHW, normed_BKHW)
         for block in self.layer[1:]:
             out_BKHW = block(out_BKHW)
         return normed_BKHW, out_BKHW
@@ -92,4 +98,4 @@ class WideResNet(nn.Module):
 
     def norms_before_relu(self) -> list[nn.BatchNorm2d]:
         """Batch norms whose outputs are the pre-activations: each stage's is the first of the next."""
-        return [*(stage.layer[0].bn1 for stage in (self.block1, self.block2, self.block3)), self.bn1]
+        return [*(stage.first.bn1 for stage in (self.block1, self.block2, self.block3)), self.bn1]

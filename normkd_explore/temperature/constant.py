@@ -4,7 +4,7 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Generic, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from normkd_explore.temperature.base import Softening, TemperaturePolicy, tell_e
 from normkd_explore.temperature.spread import row_std
 
 ConstantWeight = Literal["alike", "variance"]
+P = TypeVar("P", bound=TemperaturePolicy)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Constant:
         return f"Every sample has the temperature T = {T:g}, and its divergence counts {times} times."
 
 
-class Unweighted(nn.Module):
+class Unweighted(nn.Module, Generic[P]):
     """The temperatures of another policy, with every sample counting once.
 
         T_s, T_t as `policy` says,   weight = 1
@@ -63,7 +64,7 @@ class Unweighted(nn.Module):
     parameters of a policy that learns are found.
     """
 
-    def __init__(self, policy: TemperaturePolicy) -> None:
+    def __init__(self, policy: P) -> None:
         super().__init__()
         self.policy = policy
 

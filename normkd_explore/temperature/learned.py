@@ -29,6 +29,8 @@ class Learned(nn.Module):
         TypeError, ValueError: `start` or `ramp` is not above 0, `end` is negative, or one is not finite.
     """
 
+    reversal: Tensor
+
     def __init__(self, start: float = 1.0, end: float = 20.0, ramp: float = 10.0) -> None:
         super().__init__()
         self.start, self.end = check_positive("start", start), check_non_negative("end", end)
