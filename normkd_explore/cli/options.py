@@ -153,7 +153,10 @@ class Computing(Exact):
     title: ClassVar[str] = "Machine"
 
     precision: Annotated[
-        str, Option(help="32-true or bf16-mixed; auto is bf16-mixed for ImageNet on a GPU.", metavar="NAME")
+        str,
+        Option(
+            help="32-true or bf16-mixed; auto takes what suits the device, or what a resumed run has.", metavar="NAME"
+        ),
     ] = "auto"
     compile: Annotated[
         Literal["on", "off"],
@@ -209,19 +212,11 @@ class RunOptions(Computing, Images, Solver):
         return replace(
             recipe,
             protocol=self.protocol,
-            precision=self._precision(recipe.dataset),
+            precision=self.precision,
             compile=self.compile == "on",
             data_seed=self.data_seed,
             **_given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
         )
-
-    def _precision(self, dataset: str) -> str:
-        if self.precision != "auto":
-            return self.precision
-        import torch
-
-        on_gpu = torch.cuda.is_available() and self.device != "cpu"
-        return "bf16-mixed" if on_gpu and dataset == "imagenet" else "32-true"
 
     def place(self, teacher: Teacher | None = None) -> Where:
         """Where things are on this machine, with the teacher's places if the run has a teacher."""

@@ -23,6 +23,7 @@ from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run, Watcher
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import finished, held
+from normkd_explore.training.settle import settle
 from normkd_explore.training.where import HERE, Where, default_folder
 
 
@@ -67,9 +68,10 @@ def compare(
     `adapt` for what their forward may return) over the models'. The modules stay as they are: every run trains a copy
     of `student` from its weights, and `load_checkpoint(module, out / "student.safetensors")` brings the result back.
     """
-    check_lockstep(recipes)
     outs = outs or [None] * len(recipes)
     folders = [RunFolder(out or default_folder(recipe, where)) for recipe, out in zip(recipes, outs, strict=True)]
+    recipes = settle(recipes, folders, where.device, resume)
+    check_lockstep(recipes)
     with deterministic_algorithms(where.deterministic):
         material = gather(recipes, where, dataset, teacher, student)
         students = list(map(Student, recipes, folders, material.inputs))

@@ -28,7 +28,7 @@ VALUES = {  # one value of each option that changes the recipe, as typed and as 
     ("--compile",): {"compile": True},
     ("--compile", "on"): {"compile": True},
     ("--compile", "off"): {"compile": False},
-    (): {"epochs": 5, "batch_size": 64, "lr": 0.1, "protocol": "holdout", "precision": "32-true", "compile": False},
+    (): {"epochs": 5, "batch_size": 64, "lr": 0.1, "protocol": "holdout", "precision": "auto", "compile": False},
 }
 
 

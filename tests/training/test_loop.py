@@ -56,9 +56,10 @@ def test_equals_a_plain_loop_in_plain_pytorch(tmp_path):
         torch.testing.assert_close(ours[name], tensor, rtol=2e-3, atol=2e-4, msg=name)
 
 
-def test_lockstep_students_end_as_they_would_alone(tmp_path):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_lockstep_students_end_as_they_would_alone(tmp_path, precision):
     dataset, where = toy_dataset(), toy_where(tmp_path)
-    recipes = [toy_recipe(method) for method in ("ce", "kd", "normkd")]
+    recipes = [toy_recipe(method, precision=precision) for method in ("ce", "kd", "normkd")]
     compare(recipes, [tmp_path / "lockstep" / r.method for r in recipes], where, watch=quiet, dataset=dataset)
     for recipe in recipes:
         train(recipe, tmp_path / "alone" / recipe.method, where, watch=quiet, dataset=dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +14,19 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
-    """Lightning Fabric for one device, or one process of many under torchrun."""
+def device_kind(device: str) -> str:
+    """cpu, cuda or mps; "auto" is cuda where PyTorch sees a GPU, else cpu. ValueError for another name."""
     kind, _, index = device.partition(":")
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise ValueError(f"device: found {device!r}, wanted auto, cpu, cuda, cuda:N or mps.")
+    return kind
+
+
+def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
+    """Lightning Fabric for one device, or one process of many under torchrun."""
+    kind, index = device_kind(device), device.partition(":")[2]
     if precision in ("16-mixed", "16"):
         # Its gradient scaler takes the guard's place: skipped steps, norms times the scale, a state nobody saves.
         raise ValueError(
@@ -34,6 +41,7 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
         keep_freed_memory()
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it names the precision again, and less well
     fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))
     fabric.launch()
     return fabric

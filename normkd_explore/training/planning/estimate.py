@@ -31,6 +31,7 @@ from normkd_explore.training.material import open_dataset
 from normkd_explore.training.planning.advice import GPU_ROOM, Estimate, Rate, Workload
 from normkd_explore.training.planning.memory import estimate_memory, fitting_batch, resident_bytes
 from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.settle import settle
 from normkd_explore.training.teacher.frozen import Teacher
 from normkd_explore.training.teacher.sources import new_student
 from normkd_explore.training.where import Where
@@ -73,6 +74,7 @@ def estimate(
     if processes.launched():
         raise ValueError("estimate: found several processes of torchrun, wanted one; start it without torchrun.")
     where = where or Where()
+    (recipe,) = settle([recipe], [], where.device, resume=False)
     fabric = make_fabric(where.device, recipe.precision)
     if recipe.compile:
         require_compiler(fabric.device)

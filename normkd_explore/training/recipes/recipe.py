@@ -53,7 +53,8 @@ class Recipe:
     protocol: str = "holdout"
     """"holdout": choose on 5,000 held-out training images, test once. "paper": test after each epoch."""
     precision: str = "32-true"
-    """Lightning Fabric's precision, e.g. 32-true or bf16-mixed; losses are always computed in float32."""
+    """Lightning Fabric's precision, e.g. 32-true or bf16-mixed; losses are always computed in float32. "auto" is
+    settled when a run starts (see `choose_precision`); config.yaml has what it became."""
     compile: bool = False
     """Whether the step's networks are compiled (see `compiling`): the same numbers up to rounding."""
     image_size: int | None = None

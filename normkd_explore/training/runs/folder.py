@@ -31,6 +31,11 @@ class RunFolder:
         self.student = self.path / "student.safetensors"
 
     @property
+    def started(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.yaml").exists()
+
+    @property
     def finished(self) -> bool:
         """Whether the run reached its last epoch and wrote its results."""
         return (self.path / "summary.json").exists()

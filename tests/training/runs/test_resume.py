@@ -14,22 +14,25 @@ from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 from tests.helpers.watchers import quiet, stop_at
 
 STEPS = 4  # of an epoch: ceil(56 / 16)
+RUNS = [("kd", "32-true"), ("normkd", "32-true"), ("dkd", "32-true"), ("normkd", "bf16-mixed")]
 
 
 @pytest.fixture(scope="module")
 def whole_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     where = toy_where(folder)
-    for method in ("kd", "normkd", "dkd"):
-        train(toy_recipe(method), folder / method, where, watch=quiet, dataset=toy_dataset())
+    for method, precision in RUNS:
+        out = folder / method if precision == "32-true" else folder / f"{method}-{precision}"
+        train(toy_recipe(method, precision=precision), out, where, watch=quiet, dataset=toy_dataset())
     return folder, where
 
 
-@pytest.mark.parametrize("method", ["kd", "normkd", "dkd"])
+@pytest.mark.parametrize("method, precision", RUNS)
 @pytest.mark.parametrize("epoch, step", [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (1, 3)])
-def test_resume_is_exact_at_every_step(whole_runs, tmp_path, method, epoch, step):
+def test_resume_is_exact_at_every_step(whole_runs, tmp_path, method, precision, epoch, step):
     folder, where = whole_runs
-    recipe, out = toy_recipe(method), tmp_path / "run"
+    recipe, out = toy_recipe(method, precision=precision), tmp_path / "run"
+    method += "" if precision == "32-true" else f"-{precision}"
     with pytest.raises(Interrupted) as stopped:
         train(recipe, out, where, watch=stop_at(epoch, step), dataset=toy_dataset())
     expected = (epoch, step) if step < STEPS else (epoch + 1, 0)

@@ -38,6 +38,16 @@ def test_a_run_with_the_cache_equals_one_without_bit_for_bit(plain, tmp_path, me
         assert_same_run(out, folder / method)
 
 
+def test_with_the_cache_and_without_are_equal_in_bf16_too(plain, tmp_path):
+    _, where = plain
+    recipe = toy_recipe("normkd", epochs=3, precision="bf16-mixed")
+    train(recipe, tmp_path / "plain", where, watch=quiet, dataset=toy_dataset())
+    where = replace(where, teacher_cache=TeacherCache("memory", tell=quiet))
+    for name in ("cold", "warm"):
+        train(recipe, tmp_path / name, where, watch=quiet, dataset=toy_dataset())
+        assert_same_run(tmp_path / name, tmp_path / "plain")
+
+
 def test_the_comparison_can_fail(plain, tmp_path, monkeypatch):
     """One wrong bit of one logit, read once, changes the final weights.
 
