@@ -106,10 +106,11 @@ def evaluate(
         loss_B = weight_B1.squeeze(1) * divergence(z_s_BC / T_s_B1, logits_t / T_t_B1, target)
     except ValueError as error:
         missing_B = torch.full_like(logits_s[:, 0], torch.nan)
-        return _combination(policy, divergence, logits_s, *[missing_B] * 4, missing_B[:, None] + logits_s, str(error))
+        missing = (missing_B, missing_B, missing_B, missing_B)
+        return _combination(policy, divergence, logits_s, missing, missing_B[:, None] + logits_s, str(error))
     (gradient_BC,) = torch.autograd.grad(loss_B.sum(), z_s_BC)
     rows_B = (weight_B1.squeeze(1), T_t_B1.squeeze(1), T_s_B1.squeeze(1), loss_B)
-    return _combination(policy, divergence, logits_s, *rows_B, gradient_BC)
+    return _combination(policy, divergence, logits_s, rows_B, gradient_BC)
 
 
 def _tensor(values: ArrayLike | Tensor) -> Tensor:
@@ -120,10 +121,7 @@ def _combination(
     policy: TemperaturePolicy,
     divergence: Divergence,
     z_s_BC: Tensor,
-    weight_B: Tensor,
-    T_t_B: Tensor,
-    T_s_B: Tensor,
-    loss_B: Tensor,
+    rows_B: tuple[Tensor, Tensor, Tensor, Tensor],
     gradient_BC: Tensor,
     problem: str | None = None,
 ) -> Combination:
@@ -131,8 +129,9 @@ def _combination(
     length_B, spread_B = gradient_BC.norm(dim=1), centred_BC.norm(dim=1)
     scale_B = (length_B * spread_B).clamp_min(torch.finfo(torch.float64).tiny)
     cosine_B = (gradient_BC * centred_BC).sum(dim=1) / scale_B
-    numbers = (weight_B, T_t_B, T_s_B, loss_B, gradient_BC, length_B, cosine_B)
-    return Combination(_names(policy, divergence), *(n.detach().numpy().copy() for n in numbers), problem=problem)
+    numbers = (*rows_B, gradient_BC, length_B, cosine_B)
+    weight, T_t, T_s, loss, gradient, length, cosine = (n.detach().numpy().copy() for n in numbers)
+    return Combination(_names(policy, divergence), weight, T_t, T_s, loss, gradient, length, cosine, problem)
 
 
 # --- which parts there are, and what they are called ---------------------------------------------------------

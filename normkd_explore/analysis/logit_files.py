@@ -58,6 +58,7 @@ def load_logits(path: str | Path, labels: str | Path | None = None, *, as_stored
             f"{path} holds an array of shape {tuple(logits_NC.shape)}, wanted (N, C): one row a sample, one column a "
             f"class.{' Labels belong in --labels or under the name labels.' if logits_NC.ndim == 1 else ''}"
         )
+    labels_N: Tensor | None
     if labels is not None:
         labels_N = _pick(_read(Path(labels)), LABELS, Path(labels))
     else:

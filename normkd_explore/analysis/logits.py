@@ -72,8 +72,9 @@ def model_logits(model: nn.Module, dataset: Dataset, images_NHWC: Tensor) -> Ten
 def as_seen(dataset: Dataset, model: nn.Module, images_NHWC: Tensor) -> Tensor:
     """The pictures as the model's training normalised them, where that is known, else as the data set does."""
     origin = origin_of(model)
-    known = {} if origin.mean is None else {"mean": origin.mean, "std": origin.std}
-    return replace(dataset, **known).normalize(images_NHWC)
+    if origin.mean is not None and origin.std is not None:
+        dataset = replace(dataset, mean=origin.mean, std=origin.std)
+    return dataset.normalize(images_NHWC)
 
 
 def in_order(logits_NC: Tensor, model: nn.Module, dataset: Dataset) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -74,7 +74,9 @@ class LogitStatistics:
     def select(self, chosen_N: NDArray[np.bool_]) -> LogitStatistics:
         """The same measures for some of the samples: `chosen_N` is a mask (N,) or positions."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name.endswith("_N")}
-        chosen = {name: None if values_N is None else values_N[chosen_N] for name, values_N in arrays.items()}
+        chosen: dict[str, Any] = {
+            name: None if values_N is None else values_N[chosen_N] for name, values_N in arrays.items()
+        }
         return replace(self, **chosen)
 
     def measure(self, name: str) -> Floats:
@@ -141,13 +143,10 @@ def logit_statistics(logits: ArrayLike | Tensor, labels: ArrayLike | Tensor | No
         given = labels.detach() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
         labels_N = given.cpu() if given.is_floating_point() else given.to("cpu", torch.int64)
         check_target(labels_N, table_NC, needed_by="accuracy")
-    *measures, predicted_N = by_rows(_measures, table_NC).T.contiguous().numpy()
-    return LogitStatistics(
-        table_NC.shape[1],
-        *measures,
-        predicted_N=predicted_N.astype(np.int64),
-        labels_N=None if labels_N is None else labels_N.numpy(),
-    )
+    mean_N, std_N, max_N, entropy_N, confidence_N, predicted_N = by_rows(_measures, table_NC).T.contiguous().numpy()
+    labelled_N = None if labels_N is None else labels_N.numpy()
+    measures = (mean_N, std_N, max_N, entropy_N, confidence_N)
+    return LogitStatistics(table_NC.shape[1], *measures, predicted_N.astype(np.int64), labelled_N)
 
 
 def _measures(logits_BC: Tensor) -> Tensor:

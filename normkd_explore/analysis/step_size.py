@@ -8,17 +8,25 @@ Legend: B batch, C classes.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def gradient_sizes(loss: nn.Module, logits_student: Tensor, logits_teacher: Tensor, target: Tensor) -> Tensor:
+class LossOfSamples(Protocol):
+    """Any loss of `normkd_explore.losses`."""
+
+    def per_sample(self, logits_student: Tensor, logits_teacher: Tensor, target: Tensor) -> Tensor: ...
+
+
+def gradient_sizes(loss: LossOfSamples, logits_student: Tensor, logits_teacher: Tensor, target: Tensor) -> Tensor:
     """Size of the gradient of each sample's own loss with respect to that sample's student logits, (B,).
 
         g_i = sqrt(Σ_c (∂ l_i / ∂ z_s[i, c])²)
 
     Args:
-        loss: any loss of `normkd_explore.losses` with `per_sample`.
+        loss: any loss of `normkd_explore.losses`.
         logits_student, logits_teacher: (B, C).
         target: labels (B,).
     """

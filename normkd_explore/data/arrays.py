@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+Colours = tuple[float, float, float]  # a number for red, green and blue
+
 LARGEST = 2**31  # bytes of pixels that are kept in memory
 IMAGE_KEYS, LABEL_KEYS = ("image", "img", "pixel_values"), ("label", "labels", "fine_label")
 
@@ -88,10 +90,11 @@ def names_in(samples: Any) -> tuple[str, ...] | None:
         return tuple(map(str, samples.classes))
     features = getattr(samples, "features", None)
     column = next((features[key] for key in LABEL_KEYS if isinstance(features, Mapping) and key in features), None)
-    return tuple(column.names) if getattr(column, "names", None) else None
+    names = getattr(column, "names", None)
+    return tuple(names) if names else None
 
 
-def channel_statistics(images_NHWC: Tensor, chunk: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images_NHWC: Tensor, chunk: int = 4096) -> tuple[Colours, Colours]:
     """Give mean and standard deviation of each colour channel over all pixels, in units of 0..1."""
     total = torch.zeros(2, 3, dtype=torch.float64)
     for images_BHWC in images_NHWC.split(chunk):
@@ -99,7 +102,12 @@ def channel_statistics(images_NHWC: Tensor, chunk: int = 4096) -> tuple[tuple[fl
         total += torch.stack([values_PC.sum(0), values_PC.square().sum(0)])
     mean_C, square_C = total / (images_NHWC.numel() // 3)
     std_C = (square_C - mean_C.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
-    return tuple(round(v, 4) for v in mean_C.tolist()), tuple(round(v, 4) for v in std_C.tolist())
+    return _rounded(mean_C), _rounded(std_C)
+
+
+def _rounded(values_C: Tensor) -> Colours:
+    red, green, blue = (round(value, 4) for value in values_C.tolist())
+    return red, green, blue
 
 
 def _parts(sample: Any, what: str, position: int) -> tuple[Any, Any]:

@@ -34,8 +34,11 @@ class Batch(NamedTuple):
 class Batches(Protocol):
     """Batches of one split, epoch by epoch."""
 
-    num_samples: int
-    """Images of one epoch, over all processes."""
+    schedule: Schedule
+
+    @property
+    def num_samples(self) -> int:
+        """Images of one epoch, over all processes."""
 
     def __len__(self) -> int:
         """Steps in an epoch."""

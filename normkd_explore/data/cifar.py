@@ -154,8 +154,10 @@ def extract(archive: Path, folder: Path, files: list[str]) -> None:
                 member = tar.getmember(f"{folder.name}/{file}")
                 if not member.isreg() or member.size > LARGEST_FILE:
                     raise ValueError(f"{member.name} is not a plain file of at most {LARGEST_FILE:,} bytes")
+                content = tar.extractfile(member)
+                assert content is not None  # a plain file has one
                 with replacing(folder / file) as temporary:
-                    temporary.write_bytes(tar.extractfile(member).read())
+                    temporary.write_bytes(content.read())
     except (tarfile.TarError, EOFError, KeyError, ValueError) as problem:
         raise ValueError(
             f"cannot take {', '.join(files)} out of {archive}: {problem}; delete it and get it again"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from normkd_explore.data.arrays import arrays_of, channel_statistics, labels_of, names_in, pixels_of
+from normkd_explore.data.arrays import Colours, arrays_of, channel_statistics, labels_of, names_in, pixels_of
 from normkd_explore.data.holdout import (
     HOLDOUT_CAP,
     HOLDOUT_FRACTION,
@@ -117,8 +117,8 @@ class Dataset:
     val: Split | None
     test: Split
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Colours
+    std: Colours
     views: Views = field(default_factory=Views)
     notes: tuple[str, ...] = ()
     account: tuple[str, ...] = ()
@@ -134,8 +134,8 @@ class Dataset:
         *,
         name: str = "arrays",
         protocol: str = "holdout",
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: Colours | None = None,
+        std: Colours | None = None,
         pad: int = 4,
         flip: bool = True,
     ) -> Dataset:
@@ -165,9 +165,17 @@ class Dataset:
                 f"class_names: found {len(names)} and the label {highest}, wanted at least 2 names, one each."
             )
         own_mean, own_std = channel_statistics(splits["train"].images_NHWC)
-        constants = (own_mean if mean is None else tuple(mean), own_std if std is None else tuple(std))
-        val_split = splits.get("val") if protocol == "holdout" else None
-        return cls(name, splits["train"], val_split, splits["test"], names, *constants, Views(pad, flip), tuple(notes))
+        return cls(
+            name,
+            splits["train"],
+            splits.get("val") if protocol == "holdout" else None,
+            splits["test"],
+            names,
+            own_mean if mean is None else (mean[0], mean[1], mean[2]),
+            own_std if std is None else (std[0], std[1], std[2]),
+            Views(pad, flip),
+            tuple(notes),
+        )
 
     @classmethod
     def from_torch(
@@ -254,7 +262,7 @@ class Dataset:
         return (pixels_BHWC * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def row_constants(mean, std, width: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def row_constants(mean: Colours, std: Colours, width: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """Give scale and offset for one row of pixels, so that ``pixel * scale + offset = (pixel / 255 - mean) / std``.
 
     They repeat the three channel values ``width`` times (shape R = W * C): arithmetic over a long contiguous row is
@@ -262,7 +270,8 @@ def row_constants(mean, std, width: int, device: torch.device | str) -> tuple[Te
     """
     mean_C, std_C = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
     scale_C, offset_C = 1 / (255 * std_C), -mean_C / std_C
-    return tuple(v.to(torch.float32).repeat(width).to(device) for v in (scale_C, offset_C))
+    scale_R, offset_R = (v.to(torch.float32).repeat(width).to(device) for v in (scale_C, offset_C))
+    return scale_R, offset_R
 
 
 def normalized(images_NHWC: Tensor, scale_R: Tensor, offset_R: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ def load_folder(
     listings = list(sources.values())
     small = None if name == "imagenet" else small_image_size(listings)
     size = image_size or small or STREAMED_SIZE
+    splits: Mapping[str, Split]
     if size <= SMALL and fits_in_memory(listings, size):
         splits, odd = decoded_splits(sources, parts, size)
         mean, std = channel_statistics(splits["train"].images_NHWC)
@@ -101,7 +102,7 @@ def check_root(root: str | Path | None, name: str) -> Path:
 def find_sources(root: Path) -> tuple[dict[str, Listing], list[str]]:
     """List the images of each split that has a folder, or of ``root`` as "train"; and say what is left out."""
     folders, beside = find_split_folders(root)
-    sources = {
+    sources: dict[str, Listing] = {
         split: list_class_folders(folders[split], allow_empty=split != "train")
         for split in ("train", "val", "test")
         if split in folders
@@ -198,7 +199,7 @@ def look_at_some(listings: list[Listing]) -> list[str]:
     return describe_oddities(oddities, f"of {len(oddities):,} images looked at")
 
 
-def warn_of_dim_images(oddities: list[int]) -> None:
+def warn_of_dim_images(oddities: list[Oddity]) -> None:
     """Warn where most images of more than 8 bits use next to nothing of their range."""
     wide, dim = (sum(bool(kind & found) for found in oddities) for kind in (Oddity.WIDE, Oddity.DIM))
     if 2 * dim > wide:

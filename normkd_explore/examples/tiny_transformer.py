@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 from normkd_explore.language import TokenLoss
 
-MODULES = ("argparse", "collections", "datetime", "decimal", "fractions", "functools", "itertools", "json", "logging")
-MODULES += ("math", "os", "pathlib", "random", "re", "statistics", "string", "subprocess", "textwrap", "threading")
-MODULES += ("unittest", "zipfile")
+MODULES = (
+    *("argparse", "collections", "datetime", "decimal", "fractions", "functools", "itertools", "json", "logging"),
+    *("math", "os", "pathlib", "random", "re", "statistics", "string", "subprocess", "textwrap", "threading"),
+    *("unittest", "zipfile"),
+)
 LENGTH = 32
 BATCH = 16
 UNKNOWN = 0
@@ -149,7 +151,7 @@ def train_language_model(
         words_BL, next_BL = _draw(text.train_N, generator)
         logits_s = model(words_BL)
         total = F.cross_entropy(logits_s.flatten(0, 1), next_BL.flatten())
-        if teacher is not None:
+        if teacher is not None and loss is not None:
             with torch.no_grad():
                 logits_t = teacher(words_BL)
             total = total + weight * loss(logits_s, logits_t)

@@ -20,8 +20,10 @@ QUANTITIES = {
     "cosine": "cosine of gradient and centred student logits, mean over the batch",
 }
 LOG_DECADES = 3
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "circle-open", "diamond-open")
-SYMBOLS += ("square-open", "triangle-up-open", "star-open", "hexagram")
+SYMBOLS = (
+    *("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "circle-open", "diamond-open"),
+    *("square-open", "triangle-up-open", "star-open", "hexagram"),
+)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 

@@ -110,13 +110,15 @@ def race_figure(methods: Sequence[str], laps: Sequence[RaceLap], split: str = "v
     return figure
 
 
+EMPTY: list[float | None] = [None]  # a trace without any point would have no entry in the legend
+
+
 def _traces(stroke: dict[str, str], lap: RaceLap, newest: bool) -> list[go.Scatter]:
     opacity = 1.0 if newest else 0.35
     hover = f"seed {lap.seed}: %{{y:.1f}} %"
     line = go.Scatter(
-        # An empty trace would have no entry in the legend.
-        x=rounded(lap.images, 0) or [None],
-        y=rounded(lap.train.get(stroke["name"], []), 2) or [None],
+        x=rounded(lap.images, 0) or EMPTY,
+        y=rounded(lap.train.get(stroke["name"], []), 2) or EMPTY,
         mode="lines",
         line={"color": stroke["colour"], "dash": stroke["dash"], "width": 2 if newest else 1},
     )

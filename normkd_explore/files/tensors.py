@@ -74,7 +74,7 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None =
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     texts = {name: text for name, text in (metadata or {}).items() if name != CHECKSUM}
     if texts:
         digest.update(json.dumps(texts, sort_keys=True).encode())

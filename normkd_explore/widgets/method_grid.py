@@ -90,7 +90,7 @@ class MethodGrid(anywidget.AnyWidget):
 
     @traitlets.validate("state")
     def _complete_state(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        choices = {
+        choices: dict[str, Sequence[Any]] = {
             "policy": list(self.grid.policies),
             "divergence": list(self.grid.divergences),
             "sample": range(self.shape[0]),
@@ -102,7 +102,7 @@ class MethodGrid(anywidget.AnyWidget):
         state = {**{key: values[0] for key, values in choices.items()}, **self.state, **given}
         for key, values in choices.items():
             if state[key] not in values:
-                wanted = f"0 to {len(values) - 1}" if key == "sample" else ", ".join(values)
+                wanted = f"0 to {len(values) - 1}" if key == "sample" else ", ".join(map(str, values))
                 raise ValueError(f'state["{key}"] is {state[key]!r}, wanted one of {wanted}.')
         return {**{key: state[key] for key in choices}, "sample": int(state["sample"])}
 

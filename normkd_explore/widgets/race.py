@@ -48,7 +48,7 @@ class RaceView(anywidget.AnyWidget):
     # The explorers share one base of colours, type and spacing.
     _css = "".join((FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("softening", "race"))
     _setup = traitlets.Dict().tag(sync=True)
-    _past = traitlets.List().tag(sync=True)
+    _past: Any = traitlets.List().tag(sync=True)
     _now = traitlets.Dict().tag(sync=True)
     _status = traitlets.Dict().tag(sync=True)
 
@@ -58,7 +58,8 @@ class RaceView(anywidget.AnyWidget):
             raise ValueError(f"seeds is {seeds}, wanted at least 1.")
         self._laps: list[RaceLap] = []
         self._running: RunningLap | None = None
-        self._phase, self._split, self._progress, self._sent = "not started", "val", {}, 0.0
+        self._progress: dict[str, Any] = {}
+        self._phase, self._split, self._sent = "not started", "val", 0.0
         super().__init__(_setup={"methods": method_strokes(self.methods), "smooth": SMOOTH_IMAGES})
         self._share()
 
@@ -96,7 +97,7 @@ class RaceView(anywidget.AnyWidget):
         """Take up the last epoch's evaluation, which comes after the last step, and let go of the students."""
         if self._running is None:
             return
-        self._measure()
+        self._measure(self._running)
         self._running = None
         if not self._laps[-1].epochs:
             self._laps.pop()
@@ -111,11 +112,10 @@ class RaceView(anywidget.AnyWidget):
 
     def _publish(self) -> None:
         if self._running is not None:
-            self._measure()
+            self._measure(self._running)
             self._share()
 
-    def _measure(self) -> None:
-        running = self._running
+    def _measure(self, running: RunningLap) -> None:
         running.measure()
         self._laps[-1], self._split = running.snapshot(), running.split
         self._progress = {

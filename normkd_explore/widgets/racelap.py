@@ -96,7 +96,8 @@ class RunningLap:
         for name, value in right.items():
             self.right[name].append(value)
         if len(self.knots) > MOST_KNOTS:
-            for values in (self.knots, *self.right.values()):
+            del self.knots[1:-1:2]
+            for values in self.right.values():
                 del values[1:-1:2]
 
     def snapshot(self) -> RaceLap:
@@ -111,16 +112,12 @@ class RunningLap:
         return RaceLap(
             seed=self.seed,
             epochs=self.moment.epochs,
-            total=self._total(),
+            total=(self.ends[0] if self.ends else self.moment.steps * self.moment.images) * self.moment.epochs,
             images=rounded((ahead + knots[behind]) / 2, 0),
             train={name: rounded(100 * (sums[1:] - sums[behind]) / width, 2) for name, sums in curves.items()},
             ends=self.ends[: min(len(values) for values in self.valid.values())],
             valid={name: rounded(values, 2) for name, values in self.valid.items()},
         )
-
-    def _total(self) -> int:
-        an_epoch = self.ends[0] if self.ends else self.moment.steps * self.moment.images
-        return an_epoch * self.moment.epochs
 
     def progress(self, laps_left: int) -> dict[str, Any]:
         """Where the training is, how fast, and the seconds left with `laps_left` more such trainings."""

@@ -90,9 +90,10 @@ class SofteningExplorer(anywidget.AnyWidget):
         self.logits_t_NC, self.logits_s_NC = _float32(logits_t), _float32(logits_s)
         self.class_names = [str(name) for name in class_names]
         labels_N = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-        self._check_parts(labels_N, len(images))
-        images, labels_N, state = self._carry(images, labels_N, dict(state or {}))
-        sprite, columns = make_sprite(images)
+        images_NHWC = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
+        self._check_parts(labels_N, len(images_NHWC))
+        images_NHWC, labels_N, state = self._carry(images_NHWC, labels_N, dict(state or {}))
+        sprite, columns = make_sprite(images_NHWC)
         self.labels = [int(label) for label in labels_N]
         setup = {"labels": self.labels, "class_names": self.class_names, "columns": columns, "limits": LIMITS}
         super().__init__(
@@ -104,16 +105,15 @@ class SofteningExplorer(anywidget.AnyWidget):
         self.state = state
 
     def _carry(
-        self, images: ArrayLike | Tensor, labels_N: NDArray[Any], state: dict[str, Any]
-    ) -> tuple[ArrayLike | Tensor, NDArray[Any], dict[str, Any]]:
+        self, images_NHWC: NDArray[Any], labels_N: NDArray[Any], state: dict[str, Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Leave out samples where a browser could not hold all; positions in `state` become those among the rest."""
         samples, classes = self.logits_t_NC.shape
         named = {key: state[key] for key in ("sample", "pinned") if isinstance(state.get(key), int)}
-        images_NHWC = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
         tile = 3 * min(LARGEST_TILE, max(images_NHWC.shape[1:3], default=0)) ** 2
         self.rows_N = carried_rows(samples, 8 * classes + tile, named.values())
         if len(self.rows_N) == samples:
-            return images, labels_N, state
+            return images_NHWC, labels_N, state
         self.logits_t_NC, self.logits_s_NC = self.logits_t_NC[self.rows_N], self.logits_s_NC[self.rows_N]
         places = {key: int(np.searchsorted(self.rows_N, n)) for key, n in named.items()}
         return images_NHWC[self.rows_N], labels_N[self.rows_N], {**state, **places}

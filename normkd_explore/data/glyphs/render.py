@@ -95,7 +95,7 @@ def render_glyph(index: int, split: str, level: Level, seed: int) -> np.ndarray:
 def master_glyph(character: str, face: str) -> Image.Image:
     """Draw a character once, large, cropped to its ink: an 8-bit coverage mask."""
     font = ImageFont.truetype(face_path(face), MASTER_SIZE, layout_engine=ImageFont.Layout.BASIC)
-    left, top, right, bottom = font.getbbox(character)
+    left, top, right, bottom = map(int, font.getbbox(character))
     margin = 2
     mask = Image.new("L", (right - left + 2 * margin, bottom - top + 2 * margin))
     ImageDraw.Draw(mask).text((margin - left, margin - top), character, fill=255, font=font)

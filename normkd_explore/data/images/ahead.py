@@ -33,10 +33,10 @@ def worked_ahead(work: Callable[[Item], Tensor], items: Iterable[Item], device: 
         for item in _errors_last(items):
             coming = pool.submit(job, item)
             if waiting:
-                yield _received(*waiting.result(), device)
+                yield _received(waiting.result(), device)
             waiting = coming
         if waiting:
-            yield _received(*waiting.result(), device)
+            yield _received(waiting.result(), device)
 
 
 def _errors_last(items: Iterable[Item]) -> Iterator[Item | Exception]:
@@ -47,7 +47,8 @@ def _errors_last(items: Iterable[Item]) -> Iterator[Item | Exception]:
         yield error
 
 
-def _received(result: Tensor, done: torch.cuda.Event | None, device: torch.device) -> Tensor:
+def _received(finished: tuple[Tensor, torch.cuda.Event | None], device: torch.device) -> Tensor:
+    result, done = finished
     if done is not None:
         current = torch.cuda.current_stream(device)
         current.wait_event(done)

@@ -83,7 +83,7 @@ def decode_listing(listing: Listing, image_size: int) -> ArraySplit:
     return decode_and_look(listing, image_size)[0]
 
 
-def decode_and_look(listing: Listing, image_size: int) -> tuple[ArraySplit, list[int]]:
+def decode_and_look(listing: Listing, image_size: int) -> tuple[ArraySplit, list[read.Oddity]]:
     """What `decode_listing` gives, and the `Oddity` of each image."""
     settings = {
         "decoder": DECODER_VERSION,
@@ -93,7 +93,7 @@ def decode_and_look(listing: Listing, image_size: int) -> tuple[ArraySplit, list
         "files": fingerprint(listing),
     }
     tensors = cached_tensors("images", settings, lambda: decode_all(listing, image_size))
-    return ArraySplit(tensors["images"], listing.labels_N), tensors["oddities"].tolist()
+    return ArraySplit(tensors["images"], listing.labels_N), list(map(read.Oddity, tensors["oddities"].tolist()))
 
 
 def fingerprint(listing: Listing) -> str:

@@ -47,7 +47,8 @@ class Refused:
     """
 
     def __init__(self, path: Callable[[int], Path]) -> None:
-        self.path, self.known, self.told = path, set(), 1
+        self.path, self.told = path, 1
+        self.known: set[int] = set()
 
     def add(self, index: int, error: Exception) -> None:
         """Remember a file."""
@@ -136,13 +137,13 @@ def decode_and_cut(
     Raises:
         RuntimeError: where the device itself fails, as when it has no memory left; that says nothing about a file.
     """
-    files = [item for item in items if isinstance(item, JpegBytes) and item.index not in refused.known]
-    decoded = dict(zip((file.index for file in files), _decode(files, device, refused), strict=True))
+    files = [item for item in items if isinstance(item, JpegBytes) and item.position not in refused.known]
+    decoded = dict(zip((file.position for file in files), _decode(files, device, refused), strict=True))
     cut = []
     for item in items:
         if not isinstance(item, JpegBytes):
             cut.append(item.to(device, non_blocking=True))
-        elif (image_CHW := decoded.get(item.index)) is None:
+        elif (image_CHW := decoded.get(item.position)) is None:
             cut.append(decode_one(item).to(device))
         else:
             cut.append(_cut(image_CHW, item, image_size, enlarge).permute(1, 2, 0))
@@ -154,12 +155,12 @@ def _decode(files: list[JpegBytes], device: torch.device, refused: Refused) -> l
     if not files:
         return []
     try:
-        return decode_jpeg([file.bytes_L for file in files], device)
+        return [*decode_jpeg([file.bytes_L for file in files], device)]
     except RuntimeError as error:
         if _device_failed(error):
             raise
         if len(files) == 1:
-            refused.add(files[0].index, error)
+            refused.add(files[0].position, error)
             return [None]
     half = len(files) // 2
     return _decode(files[:half], device, refused) + _decode(files[half:], device, refused)

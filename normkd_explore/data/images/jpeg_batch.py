@@ -22,7 +22,8 @@ DECODED = -1  # in the place of a file's length
 class JpegBytes(NamedTuple):
     """A JPEG file as it is on disk, and what to cut out of it."""
 
-    index: int
+    position: int
+    """Of the image in its split."""
     bytes_L: Tensor
     box: Box | None
     """The part to show; None: the centre, as for evaluation."""
@@ -35,7 +36,7 @@ class PackedFiles(NamedTuple):
     bytes_T: Tensor
     pixels_PSSC: Tensor
     facts_BK: Tensor
-    """int64: length in bytes (-1: one of the decoded images, in order), index, box, flip."""
+    """int64: length in bytes (-1: one of the decoded images, in order), position, box, flip."""
 
 
 def pack(items: list[JpegBytes | Tensor], image_size: int) -> PackedFiles:
@@ -65,9 +66,10 @@ def stack_pictures(pictures: list[Tensor], image_size: int) -> Tensor:
 def _facts(item: JpegBytes | Tensor) -> tuple[int, ...]:
     if not isinstance(item, JpegBytes):
         return (DECODED, *[0] * 6)
-    return (len(item.bytes_L), item.index, *(item.box or NO_BOX), int(item.flip))
+    return (len(item.bytes_L), item.position, *(item.box or NO_BOX), int(item.flip))
 
 
 def _jpeg_bytes(bytes_L: Tensor, facts: list[int]) -> JpegBytes:
-    _, index, *box, flip = facts
-    return JpegBytes(index, bytes_L, None if tuple(box) == NO_BOX else tuple(box), bool(flip))
+    _, position, top, left, height, width, flip = facts
+    box = (top, left, height, width)
+    return JpegBytes(position, bytes_L, None if box == NO_BOX else box, bool(flip))

@@ -33,7 +33,8 @@ def whole_rgb_jpeg(content: bytes) -> bool:
 
 def _stored_as_ycbcr(image: Image.Image) -> bool:
     """Adobe's marker says 0 for RGB and 1 for YCbCr; without it, the components' names tell."""
-    return image.info.get("adobe_transform", 1) == 1 and [layer[0] for layer in image.layer] != RGB_IDS
+    names = [layer[0] for layer in getattr(image, "layer", [])]
+    return image.info.get("adobe_transform", 1) == 1 and names != RGB_IDS
 
 
 def _intact_header(content: bytes) -> bool:

@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from normkd_explore.files.regular import require_regular
 
@@ -83,7 +84,7 @@ def size_of(path: Path) -> tuple[int, int]:
     return _named(path, lambda image: image.size)
 
 
-def describe_oddities(oddities: list[int], of: str) -> list[str]:
+def describe_oddities(oddities: list[Oddity], of: str) -> list[str]:
     """Say how many images have each oddity; `of` names all that were looked at, e.g. "of 200 images"."""
     counts = {kind: sum(bool(kind & found) for found in oddities) for kind in SAID}
     return [f"{count:,} {of} have {SAID[kind]}" for kind, count in counts.items() if count]
@@ -141,20 +142,21 @@ def _pictures(image: Image.Image) -> Oddity:
 
 
 def _transparency(image: Image.Image) -> Oddity:
-    *colours, (least, most) = image.getextrema()
-    if least < most and all(low == high for low, high in colours):
+    pixels_HWC = np.asarray(image)
+    least_C, most_C = pixels_HWC.min((0, 1)), pixels_HWC.max((0, 1))
+    if least_C[-1] < most_C[-1] and (least_C[:-1] == most_C[:-1]).all():
         raise ValueError(
             "it is of one colour everywhere and the picture is in its transparency, which is not read: lay it over a "
             "background of another colour first"
         )
-    return Oddity.TRANSPARENT if least < 255 else Oddity(0)
+    return Oddity.TRANSPARENT if least_C[-1] < 255 else Oddity(0)
 
 
 def _narrowed(image: Image.Image) -> tuple[Image.Image, bool]:
     """Scale grey values of more than 8 bits to 0..255, and tell whether nearly nothing is left of them."""
     largest = _largest(image)
     values_HW = np.asarray(image).astype(np.int64)
-    if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         values_HW = largest - values_HW  # Pillow does so for 8 bits only
     narrow_HW = (values_HW * 255 + largest // 2) // largest
     return Image.fromarray(narrow_HW.astype(np.uint8)), bool(values_HW.max() < largest / DARK)
@@ -163,7 +165,7 @@ def _narrowed(image: Image.Image) -> tuple[Image.Image, bool]:
 def _largest(image: Image.Image) -> int:
     """The largest value that an image of this kind can have."""
     if image.mode.startswith("I;16"):
-        bits = image.tag_v2.get(BITS_PER_SAMPLE, (16,)) if image.format == "TIFF" else (16,)
+        bits = image.tag_v2.get(BITS_PER_SAMPLE, (16,)) if isinstance(image, TiffImageFile) else (16,)
         return 2 ** bits[0] - 1
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow has widened these itself
         return 65535

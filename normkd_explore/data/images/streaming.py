@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -63,7 +63,7 @@ class StreamingBatches:
         self._pictures = PictureFiles(split, augment, dataset.views.flip)
         self._refused = Refused(split.path)
         join = partial(pack if self.decoder.on_gpu else stack_pictures, image_size=split.image_size)
-        self._loader = DataLoader(
+        self._loader: DataLoader[Any] = DataLoader(
             ErrorsAsValues(JpegFiles(self._pictures) if self.decoder.on_gpu else self._pictures),
             batch_sampler=self._plan,
             num_workers=self.workers,
@@ -94,7 +94,7 @@ class StreamingBatches:
                 yield Batch(images_BCHW, self.labels_N[index_B], index_B, view_B)
         self._refused.tell()
 
-    def _pixels(self) -> Iterator[Tensor]:
+    def _pixels(self) -> Generator[Tensor]:
         """Give uint8 (B, S, S, C) of each planned step, on the device."""
         if self.decoder.on_gpu:
             yield from worked_ahead(self._decode, self._loader, self.device)
@@ -162,8 +162,8 @@ class PictureFiles:
         It runs in a thread beside training, so it uses the cut that was drawn and no generator.
         """
         if file.box is None:
-            return self[file.index, 0]
-        size, image = [self.split.image_size] * 2, read_rgb(self.split.path(file.index))
+            return self[file.position, 0]
+        size, image = [self.split.image_size] * 2, read_rgb(self.split.path(file.position))
         image = TF.resized_crop(image, *file.box, size=size, antialias=True)
         return torch.from_numpy(np.array(TF.horizontal_flip(image) if file.flip else image))
 
@@ -194,7 +194,7 @@ class JpegFiles:
         return len(self.pictures)
 
 
-class ErrorsAsValues:
+class ErrorsAsValues(torch.utils.data.Dataset[Any]):
     """Gives the error in place of an item that cannot be read.
 
     A worker process that raised it would hand it over as the text of a whole traceback.

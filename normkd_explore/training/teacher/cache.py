@@ -179,7 +179,7 @@ class PreparedBatches:
     """
 
     def __init__(self, batches: ResidentBatches, teacher: CachedTeacher) -> None:
-        self.batches, self.teacher = batches, teacher
+        self.batches, self.teacher, self.schedule = batches, teacher, batches.schedule
         ahead = AHEAD.get(batches.device.type, AHEAD["cpu"])
         self.stretch = max(1, ahead * batches.schedule.world_size // batches.schedule.batch_size)
 

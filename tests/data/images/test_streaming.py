@@ -114,7 +114,7 @@ def test_a_gpu_that_decodes_has_nothing_to_do_for_an_empty_share(dataset, monkey
     seen = []
 
     def decode(files, size, *_):
-        seen.append([file.index if isinstance(file, JpegBytes) else None for file in files])
+        seen.append([file.position if isinstance(file, JpegBytes) else None for file in files])
         return torch.zeros(len(files), size, size, 3, dtype=torch.uint8)
 
     monkeypatch.setattr(streaming, "choose_decoder", lambda names, device: Decoder(True, "a test"))

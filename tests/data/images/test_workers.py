@@ -62,7 +62,7 @@ def test_packed_files_come_back_as_they_were():
         for mine, theirs in zip(back, items, strict=True):
             if isinstance(theirs, JpegBytes):
                 assert torch.equal(mine.bytes_L, theirs.bytes_L)
-                assert (mine.index, mine.box, mine.flip) == (theirs.index, theirs.box, theirs.flip)
+                assert (mine.position, mine.box, mine.flip) == (theirs.position, theirs.box, theirs.flip)
             else:
                 assert torch.equal(mine, theirs)
 
