@@ -60,8 +60,7 @@ def load_folder(
     sources, parts, notes = share_out(sources, protocol)
     check_none_empty(sources, parts)
     listings = list(sources.values())
-    small = None if name == "imagenet" else small_image_size(listings)
-    size = image_size or small or STREAMED_SIZE
+    size = image_size or (name != "imagenet" and small_image_size(listings)) or STREAMED_SIZE
     splits: Mapping[str, Split]
     if size <= SMALL and fits_in_memory(listings, size):
         splits, odd = decoded_splits(sources, parts, size)
