@@ -60,7 +60,7 @@ def load_folder(
     sources, parts, notes = share_out(sources, protocol)
     check_none_empty(sources, parts)
     listings = list(sources.values())
-    size = image_size or (name != "imagenet" and small_image_size(listings)) or STREAMED_SIZE
+    size = image_size or (STREAMED_SIZE if name == "imagenet" else usual_size(listings))
     splits: Mapping[str, Split]
     if size <= SMALL and fits_in_memory(listings, size):
         splits, odd = decoded_splits(sources, parts, size)
@@ -85,6 +85,11 @@ def load_folder(
         notes=tuple(notes),
         account=(*account_of(splits, sources, parts), *odd, *(f"left out: {what}" for what in left_out)),
     )
+
+
+def usual_size(listings: list[Listing]) -> int:
+    """The size that small images have in common, else 224."""
+    return small_image_size(listings) or STREAMED_SIZE
 
 
 def check_root(root: str | Path | None, name: str) -> Path:

@@ -51,5 +51,5 @@ def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any], data: st
         "method": recipe.method,
         **origin_here(dataset, data).texts(),
     }
-    save_weights(run.learner.module, run.folder.student, metadata=metadata)
-    write_json(run.folder.path / "summary.json", summary)
+    save_weights(run.learner.module, run.kept.student, metadata=metadata)
+    write_json(run.kept.path / "summary.json", summary)

@@ -83,6 +83,7 @@ class Learner:
     def _forward(self, batch: Batch, features_t: Features | None) -> tuple[Tensor, Observation | None]:
         if not self.objective.needs_features:
             return self.model(batch.images_BCHW), None
+        assert features_t is not None  # the loop asks the teacher for them
         logits_s, features_s = self.model(batch.images_BCHW, return_features=True)
         return logits_s, Observation(features_s, features_t, batch.labels_B, batch.index_B)
 

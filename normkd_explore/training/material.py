@@ -91,7 +91,7 @@ def _open_teacher(
     recipes: list[Recipe], dataset: Dataset, where: Where, fabric: Fabric, given: nn.Module | None
 ) -> Teacher | None:
     recipe = next((recipe for recipe in recipes if recipe.teacher), None)
-    if recipe is None:
+    if recipe is None or recipe.teacher is None:
         return None
     if given is None:
         model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
@@ -116,10 +116,12 @@ def _trust(
     recipes: list[Recipe], dataset: Dataset, teacher: Teacher | None, where: Where, inputs: Inputs, given: bool
 ) -> Trust | None:
     """Ask, and say before training what is wrong with choosing on the validation images."""
-    recipe = next((recipe for recipe in recipes if recipe.teacher), recipes[0])
+    recipe = next((recipe for recipe in recipes if recipe.teacher), None)
+    if recipe is None or recipe.teacher is None or teacher is None:
+        return None
     places = (where.teacher_weights, teacher_folder(recipe, where))
     weights = "handed over" if given else weights_place(recipe.teacher, dataset, *places)
-    trust = validation_trust(dataset, teacher, weights, inputs) if teacher else None
+    trust = validation_trust(dataset, teacher, weights, inputs)
     if (text := warning(trust)) and processes.first():
         print(text, file=sys.stderr, flush=True)
     return trust

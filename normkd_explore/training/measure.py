@@ -38,7 +38,7 @@ def measure(
     """
     fabric = make_fabric(device)
     name, network, data = open_trained(run, model, dataset, data_root, image_size, tell=True)
-    network = network.to(fabric.device, memory_format=torch.channels_last)
+    network = network.to(fabric.device).to(memory_format=torch.channels_last)
     batches = make_batches(data, split, 256, augment=False, device=fabric.device, workers=workers)
     return {"model": name, "dataset": data.name, **evaluate(network, batches.epoch(0))}
 
@@ -65,24 +65,24 @@ def open_trained(
     recipe = RunFolder(run).recipe() if run.is_dir() else None
     weights = weights_file(run)
     if recipe is None:
-        _check_named(run, model, dataset)
+        name, data_name = _named(run, "--model", model), _named(run, "--dataset", dataset)
+    else:
+        name, data_name = model or recipe.student, dataset or recipe.dataset
     origin = read_origin(weights)
-    data_name = dataset or recipe.dataset
     size = image_size or (None if data_name in FIXED_SIZE else origin.image_size)
-    if dataset:
-        data = load_dataset(dataset, root=data_root, image_size=size)
+    if recipe is None or dataset:
+        data = load_dataset(data_name, root=data_root, image_size=size)
     else:
         data = open_dataset(replace(recipe, image_size=size or recipe.image_size), data_root)
-    name = model or recipe.student
     network = load_for(data, name, weights, "model")
     if tell and origin.data and data_digest(data) != origin.data:
         say_once(f"model: {weights} was trained with other data (images, splits, sizes or classes are not the same).")
     return name, network, as_trained(data, network, f"model: {weights}")
 
 
-def _check_named(run: Path, model: str | None, dataset: str | None) -> None:
-    for option, value in (("--model", model), ("--dataset", dataset)):
-        if value is None:
-            raise ValueError(
-                f"{option}: found nothing, wanted a name: {run} is a file, and a file does not say what it belongs to."
-            )
+def _named(run: Path, option: str, name: str | None) -> str:
+    if name is None:
+        raise ValueError(
+            f"{option}: found nothing, wanted a name: {run} is a file, and a file does not say what it belongs to."
+        )
+    return name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normkd_explore.data.batches import mixed_seed
-from normkd_explore.feature_losses.couple import Couple, Observation
+from normkd_explore.feature_losses.couple import Couple, FeatureMethod, Observation
 from normkd_explore.methods import Settings, get_method
 from normkd_explore.temperature import tell_epoch
 
@@ -53,7 +53,7 @@ class Objective(nn.Module):
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mixed_seed(seed, *b"adapters"))
-            self.distillation.connect(couple)
+            cast(FeatureMethod, self.distillation).connect(couple)
 
     def forward(
         self,

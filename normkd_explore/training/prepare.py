@@ -101,6 +101,6 @@ def _use_cache(recipes: list[Recipe], material: Material, batches: Batches) -> t
 def _learner(recipe: Recipe, material: Material, steps: int) -> Learner:
     dataset, couple = material.dataset, None
     student = material.new_student(recipe)
-    if get_method(recipe.method).needs_features:
+    if get_method(recipe.method).needs_features and material.teacher:
         couple = introduce(student, material.teacher.model, dataset.image_size, dataset.train.labels_N)
     return Learner(recipe, student, material.fabric, steps, couple)

@@ -56,7 +56,7 @@ def _newest_common(runs: list[Run]) -> list[Checkpoint]:
     problems = []
     for position in sorted(set.intersection(*map(set, headers)), reverse=True):
         try:
-            return [load_checkpoint(own[position], run.folder.digest()) for own, run in zip(headers, runs, strict=True)]
+            return [load_checkpoint(own[position], run.kept.digest()) for own, run in zip(headers, runs, strict=True)]
         except CheckpointError as error:
             problems.append(str(error))
             warnings.warn(f"{error} Trying the checkpoint before it.", RuntimeWarning, stacklevel=2)
@@ -76,7 +76,7 @@ def _just_started(headers: list[dict[Position, Path]]) -> bool:
 
 def _nothing_common(runs: list[Run], headers: list[dict[Position, Path]], problems: list[str]) -> str:
     places = "; ".join(
-        f"{run.name} ({run.folder.path}) {' and '.join(place(*position) for position in sorted(own)) or 'has none'}"
+        f"{run.name} ({run.kept.path}) {' and '.join(place(*position) for position in sorted(own)) or 'has none'}"
         for run, own in zip(runs, headers, strict=True)
     )
     if problems:
@@ -105,7 +105,7 @@ def _forget_later(run: Run, position: Position) -> None:
     later = [header for header in _saves(run) if position_of(header) > position]
     if later:
         steps = " and ".join(place(*position_of(header)) for header in later)
-        print(f"{run.folder.path}: the save {steps} is not used and is made again", file=sys.stderr, flush=True)
+        print(f"{run.kept.path}: the save {steps} is not used and is made again", file=sys.stderr, flush=True)
     for header in later:
         remove_checkpoint(header)
-    run.folder.write_metrics(run.learner.history)
+    run.kept.write_metrics(run.learner.history)

@@ -17,6 +17,12 @@ class Run:
     learner: Learner
     folder: RunFolder | None = None
 
+    @property
+    def kept(self) -> RunFolder:
+        """The folder of a run that has one."""
+        assert self.folder is not None
+        return self.folder
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -42,6 +42,7 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     from lightning_fabric import Fabric  # takes seconds to import, and only training needs it
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it names the precision again, and less well
-    fabric = Fabric(accelerator=kind, precision=precision, **processes.fabric_options(kind, index))
+    known = cast(Any, precision)  # of the names there are; Fabric refuses others itself
+    fabric = Fabric(accelerator=kind, precision=known, **processes.fabric_options(kind, index))
     fabric.launch()
     return fabric

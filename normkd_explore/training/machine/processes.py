@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from inspect import signature
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -81,14 +81,15 @@ def fabric_options(kind: str, index: str) -> dict[str, Any]:
     # in evaluation too, where processes may have different numbers of steps. PyTorch 2.15 has a new name for that.
     known = signature(nn.parallel.DistributedDataParallel).parameters
     copying = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    strategy = DDPStrategy(timeout=STEP_TIMEOUT, **{copying: False})
+    options: dict[str, Any] = {copying: False}
+    strategy = DDPStrategy(timeout=STEP_TIMEOUT, **options)
     return {"devices": here, "num_nodes": total // here, "strategy": strategy}
 
 
 @cache
 def _talk() -> dist.ProcessGroup:
     """A group for plain objects: on the CPU, so that a GPU never waits for it, and patient."""
-    return dist.new_group(backend="gloo", timeout=TALK_TIMEOUT)
+    return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=TALK_TIMEOUT))
 
 
 def agree(wish: int) -> int:
@@ -105,7 +106,7 @@ def share(work: Callable[[], T]) -> T:
     if size() == 1:
         return work()
     result, error = _attempt(work, first())
-    answer = [result, error and _short(error)]
+    answer: list[Any] = [result, error and _short(error)]
     dist.broadcast_object_list(answer, src=0, group=_talk())
     if error:
         raise error
@@ -125,7 +126,7 @@ def one_by_machine(work: Callable[[], T]) -> T:
         raise error
     if any(errors):
         raise ProcessLost(f"{_me()} ends because another one did: {next(filter(None, errors))}")
-    return result if leads else work()
+    return cast(T, result) if leads else work()
 
 
 def gather(value: T) -> list[T]:

@@ -57,7 +57,7 @@ class Speeds:
         times = {"teacher": 1 / self.teacher / gpus if self.teacher else 0, "student": 1 / self.student / gpus}
         if not self.overlap:
             times["decoding"] = 1 / self.decoding
-        return max(times, key=times.get)
+        return max(times, key=lambda part: times[part])
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,12 @@ class Estimate:
 
     def seconds(self) -> tuple[float, float, float]:
         """Seconds of the whole run: likely, shortest, longest (by the mean, fastest and slowest stretch)."""
-        both = self.together, self.evaluation
-        names = ("mean", "fastest", "slowest")
-        return tuple(self.workload.seconds(*(getattr(rate, name) for rate in both)) for name in names)
+        training, evaluation, whole = self.together, self.evaluation, self.workload.seconds
+        return (
+            whole(training.mean, evaluation.mean),
+            whole(training.fastest, evaluation.fastest),
+            whole(training.slowest, evaluation.slowest),
+        )
 
     @property
     def cache(self) -> int:
@@ -139,7 +142,7 @@ class Estimate:
         In E epochs an image is expected to show V (1 - (1 - 1/V)^E) different ones of its V views; the teacher looks at
         those, and not at the E drawn.
         """
-        if not self.cache:
+        if not self.cache or self.teacher is None:
             return 0.0
         epochs, views = self.workload.epochs, self.views
         different = views * (1 - (1 - 1 / views) ** epochs)
@@ -179,7 +182,7 @@ class Estimate:
             yield f"advice     {line}"
 
     def _cached(self) -> str:
-        if not self.cache:
+        if not self.cache or self.teacher is None:
             return "the teacher's cannot be kept: no view of an image comes twice"
         shorter = duration(self.seconds()[0] - self.cache_saves())
         return f"the teacher's take {gib(self.cache)} ({self.views} views an image); with them kept: {shorter}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -140,21 +141,20 @@ class Bench:
         options = {"device": fabric.device, "workers": where.workers}
         self.train = make_batches(dataset, "train", recipe.batch_size, augment=True, seed=recipe.seed, **options)
         self.test = make_batches(dataset, "test", recipe.batch_size, augment=False, **options)
-        streamed = isinstance(self.train, StreamingBatches)
-        self.workers = self.train.workers if streamed else 0
-        self.overlap = self.workers > 0 and not self.train.decoder.on_gpu
-        self.decoder = "nobody: decoded images live on the device"
-        if streamed:
-            self.decoder = str(self.train.decoder) if self.workers else "this process itself, in turn with the networks"
+        self.workers, self.overlap, self.decoder = 0, False, "nobody: decoded images live on the device"
+        if isinstance(self.train, StreamingBatches):
+            self.workers, decoder = self.train.workers, self.train.decoder
+            self.overlap = self.workers > 0 and not decoder.on_gpu
+            self.decoder = str(decoder) if self.workers else "this process itself, in turn with the networks"
         self.teacher = None
         if recipe.teacher:
             self.teacher = Teacher(new_student(recipe.teacher, num_classes, seed=1), fabric, recipe.compile)
         student, couple = new_student(recipe.student, num_classes, recipe.seed), None
-        if get_method(recipe.method).needs_features:
+        if get_method(recipe.method).needs_features and self.teacher:
             couple = introduce(student, self.teacher.model, dataset.image_size, dataset.train.labels_N)
         self.learner = Learner(recipe, student, fabric, len(self.train), couple)
 
-    def rates(self, seconds: float, clock: Clock) -> dict[str, Rate | None]:
+    def rates(self, seconds: float, clock: Clock) -> dict[str, Any]:
         """Time the parts one after the other, `seconds` each."""
         device = self.device
         wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
@@ -233,8 +233,8 @@ def open_or_draw(recipe: Recipe, where: Where, scratch: Path) -> tuple[Dataset, 
         if known is None or where.data_root is not None:
             raise
         return *stand_in(recipe, known, scratch), _drawn_note(recipe)
-    counts = (len(split) if split else 0 for split in (dataset.train, dataset.val, dataset.test))
-    return dataset, Workload(*counts, recipe.epochs, dataset.num_classes), ""
+    train, val, test = (len(split) if split else 0 for split in (dataset.train, dataset.val, dataset.test))
+    return dataset, Workload(train, val, test, recipe.epochs, dataset.num_classes), ""
 
 
 def stand_in(recipe: Recipe, known: tuple[int, int, int], scratch: Path) -> tuple[Dataset, Workload]:

@@ -29,17 +29,17 @@ class ProgressBar:
         if not self.runs:
             self.runs, self.finished = runs, len(runs[0].learner.history)
         self.pace.step(moment)
-        self._show_finished()
+        self._show_finished(self.display, moment)
         if self.pace.now - self.refreshed > REFRESH_SECONDS:
             self.refreshed = self.pace.now
             self.display.show(self._state(moment))
 
-    def _show_finished(self) -> None:
+    def _show_finished(self, display: Display, moment: Moment) -> None:
         """An epoch is recorded after its last step, once it was evaluated; the next call is the first to see that."""
         known = len(self.runs[0].learner.history)
         if known > self.finished:
             self.finished = known
-            self.display.finish_epoch(self._state(self.pace.moment, known))
+            display.finish_epoch(self._state(moment, known))
 
     def _state(self, moment: Moment, finished: int | None = None) -> State:
         """Where training is now, or how the last finished epoch ended."""
@@ -60,10 +60,10 @@ class ProgressBar:
         """Show how far it came, and leave that as it stands."""
         if self.display is None:
             return
-        if self.runs:
-            self._show_finished()
-            over = self.finished == self.pace.moment.epochs
-            self.display.show(self._state(self.pace.moment, self.finished if over else None))
+        if moment := self.pace.moment:
+            self._show_finished(self.display, moment)
+            over = self.finished == moment.epochs
+            self.display.show(self._state(moment, self.finished if over else None))
         self.display.close()
 
     def __enter__(self) -> ProgressBar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from typing import Any
 
 from normkd_explore.methods import CIFAR100_PAIRS, IMAGENET_PAIRS, Settings, get_method, settings_for
 from normkd_explore.models import list_models
@@ -16,9 +17,9 @@ SLOW_STUDENTS = (
     "ShuffleV2",
 )  # trained with a fifth of the learning rate, as published
 
-_GLYPHS = {"dataset": "glyphs", "epochs": 5, "batch_size": 64, "lr": 0.1, "schedule": "one_cycle"}
-_CIFAR = {"epochs": 240, "batch_size": 64, "lr": 0.05, "milestones": (150, 180, 210)}
-_IMAGENET = {
+_GLYPHS: dict[str, Any] = {"dataset": "glyphs", "epochs": 5, "batch_size": 64, "lr": 0.1, "schedule": "one_cycle"}
+_CIFAR: dict[str, Any] = {"epochs": 240, "batch_size": 64, "lr": 0.05, "milestones": (150, 180, 210)}
+_IMAGENET: dict[str, Any] = {
     "dataset": "imagenet",
     "epochs": 100,
     "batch_size": 512,
@@ -26,7 +27,13 @@ _IMAGENET = {
     "milestones": (30, 60, 90),
     "weight_decay": 1e-4,
 }
-_FOLDER = {"dataset": "imagefolder", "epochs": 30, "batch_size": 64, "lr": 0.05, "schedule": "one_cycle"}
+_FOLDER: dict[str, Any] = {
+    "dataset": "imagefolder",
+    "epochs": 30,
+    "batch_size": 64,
+    "lr": 0.05,
+    "schedule": "one_cycle",
+}
 
 LESSON_EPOCHS = 3
 LESSON_BATCH = 32  # more updates in the same time: at this length they decide

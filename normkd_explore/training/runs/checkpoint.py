@@ -98,8 +98,10 @@ def place(epoch: int, step: int, unit: str = "epoch") -> str:
 
 def position_of(header: Path) -> tuple[int, int]:
     """Epoch and step in the name of a checkpoint's header."""
-    epoch, step = _NAME.fullmatch(header.name).groups()
-    return int(epoch), int(step)
+    found = _NAME.fullmatch(header.name)
+    if found is None:
+        raise ValueError(f"checkpoint: found the file name {header.name}, wanted one such as epoch002-step00010.json.")
+    return int(found[1]), int(found[2])
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

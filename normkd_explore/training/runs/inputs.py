@@ -44,9 +44,9 @@ def data_digest(dataset: Dataset) -> str:
         _add(digest, name, 0 if split is None else len(split))
         if split is None:
             continue
-        digest.update(split.labels_N.cpu().contiguous().numpy())
+        digest.update(split.labels_N.cpu().contiguous().numpy().data)
         if isinstance(split, ArraySplit):
-            digest.update(split.images_NHWC.cpu().contiguous().numpy())
+            digest.update(split.images_NHWC.cpu().contiguous().numpy().data)
         else:
             _add(digest, *split.names_N.tolist())
             asked = np.unique(np.linspace(0, len(split) - 1, min(SIZES, len(split))).astype(int))
@@ -98,7 +98,7 @@ def check_inputs(folder: Path, inputs: Inputs) -> None:
     if changed:
         what = " and ".join({"teacher": "another teacher", "data": "other images"}[name] for name in changed)
         details = "; ".join(f"{name}: digest {before[name]} before, {inputs[name]} now" for name in changed)
+        remedy = " and ".join(remedies[name] for name in changed)
         raise ValueError(
-            f"{folder} was started with {what} ({details}). Resume with {' and '.join(map(remedies.get, changed))}, "
-            "or start a new run with --out."
+            f"{folder} was started with {what} ({details}). Resume with {remedy}, or start a new run with --out."
         )

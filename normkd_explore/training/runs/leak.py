@@ -74,10 +74,12 @@ def _recorded(weights: Path | str, dataset: Dataset, inputs: Inputs) -> Trust | 
 
 
 def _measured(dataset: Dataset, teacher: Teacher) -> Trust:
-    if not isinstance(dataset.train, ArraySplit) or len(dataset.val) < FEWEST:
+    named = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    splits = {name: split for name, split in named.items() if isinstance(split, ArraySplit)}
+    if len(splits) < len(named) or len(splits["val"]) < FEWEST:
         return {"verdict": "unknown", "why": "Nothing says what the teacher was trained on."}
-    read = processes.share(lambda: {split: _top1(dataset, split, teacher) for split in ("train", "val", "test")})
-    top1, counts = ({split: pair[i] for split, pair in read.items()} for i in (0, 1))
+    read = processes.share(lambda: {name: _top1(dataset, split, teacher) for name, split in splits.items()})
+    top1, counts = {name: share for name, (share, _) in read.items()}, {name: n for name, (_, n) in read.items()}
     better = _standard_errors(top1["val"], counts["val"], top1["test"], counts["test"])
     apart = _standard_errors(top1["train"], counts["train"], top1["val"], counts["val"])
     found = {"top1": top1, "images": counts}
@@ -91,15 +93,14 @@ def _measured(dataset: Dataset, teacher: Teacher) -> Trust:
 
 
 @torch.no_grad()
-def _top1(dataset: Dataset, split: str, teacher: Teacher) -> tuple[float, int]:
+def _top1(dataset: Dataset, images: ArraySplit, teacher: Teacher) -> tuple[float, int]:
     """Share of right answers among up to `IMAGES` images, evenly spaced and as they are, and their number."""
-    images = dataset.split(split)
     chosen = torch.linspace(0, len(images) - 1, min(IMAGES, len(images))).long()
     device = teacher.fabric.device
     right = 0
     for part in chosen.split(256):
         pixels_BCHW = dataset.normalize(images.images_NHWC[part]).to(device)
-        right += (teacher.evaluate(pixels_BCHW).argmax(1).cpu() == images.labels_N[part]).sum().item()
+        right += int((teacher.evaluate(pixels_BCHW).argmax(1).cpu() == images.labels_N[part]).sum())
     return right / len(chosen), len(chosen)
 
 

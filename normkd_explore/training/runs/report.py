@@ -52,8 +52,8 @@ def format_report(summaries: Sequence[Summary]) -> str:
     groups = _group(summaries)
     labels = _labels(groups)
     rows = [_accuracy_row(key, labels[key], group) for key, group in groups.items()]
-    head = ("preset", "method", "n", "epochs", "test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
-    text = table(head, rows)
+    measured = ("test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
+    text = table(("preset", "method", "n", "epochs", *measured), rows)
     differences = _difference_rows(groups, labels)
     if differences:
         sampled = any(int(row[2]) > EXACT_UP_TO for row in differences)
@@ -106,7 +106,7 @@ def _accuracy_row(key: Key, label: str, group: dict[int, Summary]) -> tuple[str,
 
 
 def _difference_rows(groups: Groups, labels: dict[Key, str]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key, group in groups.items():
         base = next(other for other in groups if _comparable(key, other))
         seeds = sorted(group.keys() & groups[base].keys()) if base != key else []

@@ -72,7 +72,7 @@ class TeacherCache:
         if self.place == "off":
             return teacher, batches
         try:
-            self._refuse(teacher, dataset, batches, features)
+            resident = self._checked(teacher, dataset, batches, features)
         except CacheError as reason:
             if self.place != "auto":
                 raise
@@ -83,10 +83,10 @@ class TeacherCache:
             self._table = None  # the memory of another run's table goes first
             self._table, self._identity = self._open(teacher, dataset, identity), identity
         cached = CachedTeacher(teacher, self._table, dataset.views.count)
-        return cached, PreparedBatches(batches, cached)
+        return cached, PreparedBatches(resident, cached)
 
-    def _refuse(self, teacher: Teacher, dataset: Dataset, batches: Batches, features: bool) -> None:
-        """CacheError unless these logits can be kept, and kept here."""
+    def _checked(self, teacher: Teacher, dataset: Dataset, batches: Batches, features: bool) -> ResidentBatches:
+        """The batches; CacheError unless the logits of their images can be kept, and kept here."""
         if features:
             raise CacheError("teacher cache: a method learns from the teacher's features, which would not fit.")
         if not dataset.views.countable:
@@ -99,6 +99,7 @@ class TeacherCache:
                 "teacher cache: on this machine the teacher's logits of an image depend, in their last bit, on its "
                 "place in the batch, so cached and computed logits would not be equal."
             )
+        return batches
 
     def _refuse_size(self, teacher: Teacher, size: int) -> None:
         if self._table is not None:
@@ -217,7 +218,8 @@ def _shape(dataset: Dataset) -> tuple[int, int]:
 
 def cache_identity(teacher: Teacher, dataset: Dataset, precision: str) -> dict[str, Any]:
     """Everything a cached logit depends on; tables with another value anywhere are refused."""
-    images = hashlib.sha256(dataset.train.images_NHWC.contiguous().numpy())
+    assert isinstance(dataset.train, ArraySplit)  # others are refused before
+    images = hashlib.sha256(dataset.train.images_NHWC.contiguous().numpy().data)
     return {
         "teacher's weights": teacher.fingerprint(),
         "teacher": type(teacher.model).__name__,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import operator
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -39,14 +41,19 @@ def folded(model: nn.Module, return_features: bool = False) -> fx.GraphModule | 
         return None
     for norm in _foldable(fullest):
         _fold(traced, norm)
-    for node in traced.graph.nodes:
+    for node in _nodes(traced):
         _relu_in_place(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+def _nodes(traced: fx.GraphModule) -> Iterable[Any]:
+    """What is computed, in its order; what a node is given can be anything, which its type would repeat each time."""
+    return traced.graph.nodes
+
+
+def _module(traced: fx.GraphModule, node: Any) -> nn.Module | None:
     return traced.get_submodule(node.target) if node.op == "call_module" else None
 
 
@@ -54,7 +61,7 @@ def _foldable(traced: fx.GraphModule) -> list[str]:
     """Names of the BatchNorms whose input is a convolution that nothing else looks at."""
     return [
         node.target
-        for node in traced.graph.nodes
+        for node in _nodes(traced)
         if isinstance(_module(traced, node), nn.BatchNorm2d)
         and isinstance(_module(traced, node.args[0]), nn.Conv2d)
         and len(node.args[0].users) == 1
@@ -62,16 +69,20 @@ def _foldable(traced: fx.GraphModule) -> list[str]:
 
 
 def _fold(traced: fx.GraphModule, norm: str) -> None:
-    node = next(node for node in traced.graph.nodes if node.target == norm)
+    node = next(node for node in _nodes(traced) if node.target == norm)
     before = node.args[0]
     name = before.target.replace(".", "_") + "_folded"
-    traced.add_submodule(name, fuse_conv_bn_eval(_module(traced, before), _module(traced, node)))
+    traced.add_submodule(name, _fused(_module(traced, before), _module(traced, node)))
     before.target = name
     node.replace_all_uses_with(before)
     traced.graph.erase_node(node)
 
 
-def _relu_in_place(traced: fx.GraphModule, node: fx.Node) -> None:
+def _fused(convolution: Any, norm: Any) -> nn.Module:
+    return fuse_conv_bn_eval(convolution, norm)
+
+
+def _relu_in_place(traced: fx.GraphModule, node: Any) -> None:
     if node.op != "call_function" or node.target not in RELUS:
         return
     before = node.args[0]

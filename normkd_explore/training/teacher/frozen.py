@@ -33,7 +33,8 @@ class Teacher:
     def __init__(
         self, model: nn.Module, fabric: Fabric, compile: bool = False, seen: tuple[Triple, Triple] | None = None
     ) -> None:
-        self.model = model.eval().requires_grad_(False).to(fabric.device, memory_format=torch.channels_last)
+        model.eval().requires_grad_(False)
+        self.model = model.to(fabric.device).to(memory_format=torch.channels_last)
         self.fabric, self.compile = fabric, compile
         self.change = _change(origin_of(model), seen, fabric.device) if seen else None
         self._networks: dict[bool, Callable[..., Any]] = {}
@@ -95,13 +96,14 @@ class Teacher:
 
 def _change(origin: Origin, seen: tuple[Triple, Triple], device: torch.device) -> tuple[Tensor, Tensor] | None:
     """Offset and scale (C, 1, 1) that turn pixels normalised as `seen` into those of the training; None for none."""
-    if origin.mean is None or (origin.mean, origin.std) == seen:
+    if origin.mean is None or origin.std is None or (origin.mean, origin.std) == seen:
         return None
     mean_C, std_C, own_mean_C, own_std_C = (
         torch.tensor(values, dtype=torch.float64) for values in (*seen, origin.mean, origin.std)
     )
-    offset_C, scale_C = (mean_C - own_mean_C) / own_std_C, std_C / own_std_C
-    return tuple(values.float().view(3, 1, 1).to(device) for values in (offset_C, scale_C))
+    both = ((mean_C - own_mean_C) / own_std_C, std_C / own_std_C)
+    offset_C11, scale_C11 = (values_C.float().view(3, 1, 1).to(device) for values_C in both)
+    return offset_C11, scale_C11
 
 
 def _join(parts: list[Features], sizes: list[int]) -> Features:

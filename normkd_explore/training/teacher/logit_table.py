@@ -39,13 +39,13 @@ class LogitTable:
         """Which of the rows (int64, on the host) are not known yet: bool (B,)."""
         unknown_B = rows_B[~self.known_R[rows_B]]
         if self.kept is not None and len(unknown_B):
-            self._take_over(unknown_B[self.kept.known(unknown_B)])
+            self._take_over(self.kept, unknown_B[self.kept.known(unknown_B)])
         return ~self.known_R[rows_B]
 
-    def _take_over(self, rows_B: Tensor) -> None:
+    def _take_over(self, kept: KeptRows, rows_B: Tensor) -> None:
         """Read rows that another process has left in the file since this one last looked."""
         if not self._shares_memory:
-            self._set(rows_B, self.kept.rows_RC[rows_B])
+            self._set(rows_B, kept.rows_RC[rows_B])
         self.known_R[rows_B] = True
 
     def write(self, rows_B: Tensor, logits_BC: Tensor) -> None:
@@ -79,7 +79,10 @@ class LogitTable:
 
     def _keep_arrived(self) -> None:
         """Write the rows that have come from the device to the file."""
-        while self._on_the_way and ((arrived := self._on_the_way[0][2]) is None or arrived.query()):
+        while self.kept is not None and self._on_the_way:
+            arrived = self._on_the_way[0][2]
+            if arrived is not None and not arrived.query():
+                break
             rows_B, logits_BC, _ = self._on_the_way.popleft()
             self.kept.keep(rows_B, logits_BC)
 

@@ -76,7 +76,7 @@ def settled(model: nn.Module, dataset: Dataset, who: str) -> nn.Module:
 def as_trained(dataset: Dataset, model: nn.Module, who: str) -> Dataset:
     """The data set with pixels normalised as in the network's training, where that is known."""
     origin = origin_of(model)
-    if origin.mean is None or (origin.mean, origin.std) == (dataset.mean, dataset.std):
+    if origin.mean is None or origin.std is None or (origin.mean, origin.std) == (dataset.mean, dataset.std):
         return dataset
     say_once(
         f"{who} was trained on pixels normalised by mean {origin.mean} and std {origin.std}; they are used instead of "
