@@ -24,8 +24,10 @@ lab: $(STAMP)  ## open JupyterLab on the NormKD notebook (NOTEBOOK=..., LAB_ARGS
 	  $$([ "$$(uname)" = Darwin ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser) \
 	  --LabApp.default_url="/lab/tree/$(NOTEBOOK)" $(LAB_ARGS)
 
+# Types are checked first, as they are known soonest; not where PYTEST_ARGS asks for some tests alone.
 # Without a path in PYTEST_ARGS, pytest takes `testpaths` of pyproject.toml: the tests and the notebooks.
 test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs (PYTEST_ARGS="tests/losses -x")
+	@$(if $(PYTEST_ARGS),,$(RUN) -m mypy)
 	@$(RUN) -m pytest --nbval $(PYTEST_ARGS)
 
 notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
@@ -39,7 +41,7 @@ lint: $(STAMP)  ## style: ruff's rules and its formatting
 	@$(RUN) -m ruff format --check
 
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist normkd_explore.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist normkd_explore.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

@@ -146,6 +146,8 @@ def test_make_test_runs_tests_and_notebooks_and_passes_failure_on(checkout: Path
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["testpaths"] == ["tests", "notebooks"]
     assert result.returncode == 0
+    spinning, tests = ["-m", "normkd_explore.spinning", "-m"], ["pytest", "--nbval"]
+    assert run("make", "test", cwd=checkout).stdout.split() == [*spinning, "mypy", *spinning, *tests]
     assert run("make", "test", cwd=checkout, STAND_IN_STATUS="1").returncode != 0
 
 
