@@ -37,7 +37,7 @@ SEEDS = 2
 DEVICE = "cpu"  # "auto" takes a GPU where there is one
 RUNS = None  # folder that keeps the runs and lets them resume; None: a temporary one
 
-# %%
+# %% jupyter={"source_hidden": true}
 import tempfile
 from pathlib import Path
 
@@ -50,7 +50,27 @@ from normkd_explore.losses import KD, NormKD
 from normkd_explore.models import load_checkpoint
 from normkd_explore.training import Where, compare, get_preset, lesson, load_example_student, load_teacher, open_dataset
 from normkd_explore.training.runs.report import format_report
-from normkd_explore.widgets import RaceView, explore
+from normkd_explore.widgets import Hero, RaceView, explore
+
+# %% [markdown]
+# ## Two samples, one temperature
+#
+# **Predict first.** A teacher is very sure of one picture (`#`, its logits have the standard deviation 10.3) and less sure of
+# another (`v`, 3.3). Both are softened with $T = 4$. Which prediction comes out closer to an even spread over the hundred classes?
+#
+# Then drag. *Effective classes* are $e^H$, the exponential of the entropy: a prediction spread evenly over $k$ classes counts as $k$.
+
+# %%
+recipe = lesson(get_preset(PRESET))
+where = Where(DATA_ROOT and Path(DATA_ROOT), TEACHER_WEIGHTS and Path(TEACHER_WEIGHTS), DEVICE)
+dataset = open_dataset(recipe, where.data_root)
+teacher = load_teacher(recipe.teacher, dataset, where.teacher_weights)
+hero = Hero.from_model(teacher, dataset)
+hero
+
+# %%
+my_prediction = None  # "#" or "v"
+check("02-top", my_prediction)
 
 # %% [markdown]
 # ## The task
@@ -59,9 +79,6 @@ from normkd_explore.widgets import RaceView, explore
 # confusions can be checked by eye: `O` and `0` and `o`, `l` and `1` and `I`. That is the *dark knowledge* a teacher can pass on.
 
 # %%
-recipe = lesson(get_preset(PRESET))
-where = Where(DATA_ROOT and Path(DATA_ROOT), TEACHER_WEIGHTS and Path(TEACHER_WEIGHTS), DEVICE)
-dataset = open_dataset(recipe, where.data_root)
 print(dataset.describe())
 
 # %%
@@ -82,17 +99,9 @@ picture_sheet(pictures(dataset.test, index), [dataset.class_names[i] for i in da
 # pick other samples from the strip.
 
 # %%
-teacher = load_teacher(recipe.teacher, dataset, where.teacher_weights)
 student = load_example_student(recipe, dataset)
 explorer = explore(teacher, student, dataset)
 explorer
-
-# %% [markdown]
-# **Predict, then check.** At $T = 4$, which of the two keeps *less* of its favourite class, A (large std) or B (small std)?
-
-# %%
-my_prediction = None  # "A" or "B"
-check("02-top", my_prediction)
 
 # %% [markdown]
 # ## All samples at once

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PLOTLY = "application/vnd.plotly.v1+json"
+SVG = "image/svg+xml"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IGNORED = "nbval-ignore-output"
 PICTURE_BYTES = 30_000
@@ -99,6 +100,25 @@ def draw(figure: dict) -> str:
     return base64.b64encode(stored.getvalue()).decode()
 
 
+def around(svg: str) -> dict:
+    """An SVG picture as a plotly figure that shows nothing else."""
+    width, height = map(int, re.search(r'width="(\d+)" height="(\d+)"', svg).groups())
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    whole = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "sizex": 1, "sizey": 1, "sizing": "stretch"}
+    hidden = {"visible": False}
+    return {
+        "data": [],
+        "layout": {
+            "width": width,
+            "height": height,
+            "margin": dict.fromkeys("lrtb", 0),
+            "images": [{"source": source, **whole}],
+            "xaxis": hidden,
+            "yaxis": hidden,
+        },
+    }
+
+
 def is_noise(output: NotebookNode) -> bool:
     """Progress and log lines: of no use to a reader of the stored notebook."""
     return output.get("metadata", {}).get("normkd_explore") == "progress" or output.get("name") == "stderr"
@@ -110,6 +130,8 @@ def clean_output(output: NotebookNode, sanitize: Callable[[str], str]) -> None:
     data.pop(WIDGET, None)
     if PLOTLY in data:
         data["image/png"] = draw(data[PLOTLY])
+    elif SVG in data:
+        data["image/png"] = draw(around(data[SVG]))
     for mime, value in data.items():
         if isinstance(value, str) and not mime.startswith("image/"):
             data[mime] = sanitize(value)

@@ -12,6 +12,7 @@ pages work from any static server and straight from the disk.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import html
 import json
@@ -35,8 +36,9 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.build_notebooks import IGNORED, NOTEBOOKS, PLOTLY, WIDGET, execute, is_noise, load_sanitizer  # noqa: E402
+from scripts.build_notebooks import IGNORED, NOTEBOOKS, PLOTLY, SVG, WIDGET, execute, is_noise, load_sanitizer  # noqa: E402
 
+FALLBACK = "<style data-nk-still="
 PARTS = Path(__file__).resolve().parent / "site"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 NOTEBOOK_LINK = re.compile(r'href="(?:\./)?([\w-]+)\.ipynb(#[^"]*)?"')
@@ -114,9 +116,18 @@ def stored_pictures(notebook: NotebookNode) -> list[list[str]]:
 def still(output: NotebookNode, pictures: list[str]) -> str:
     """What stands in a widget's or a figure's place until a script has drawn it: its picture, else its text."""
     text = html.escape(output.data.get("text/plain", "figure"))
+    if SVG in output.data:
+        return svg_picture(output.data[SVG])
     if not pictures:
         return f'<pre class="still">{text}</pre>'
     return f'<img class="still" alt="{text}" src="data:image/png;base64,{pictures.pop(0)}">'
+
+
+def svg_picture(svg: str) -> str:
+    """An SVG as an image, so that its styles stay its own; its title is the text for those who cannot see it."""
+    title = re.search(r"<title>(.*?)</title>", svg)
+    source = base64.b64encode(svg.encode()).decode()
+    return f'<img class="still" alt="{title[1] if title else ""}" src="data:image/svg+xml;base64,{source}">'
 
 
 def digest(text: str, table: dict[str, str]) -> str | None:
@@ -161,6 +172,10 @@ def tidy(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         if IGNORED in cell.metadata.get("tags", []):
             cell.outputs = [output for output in cell.outputs if not is_noise(output)]
+        if "outputs" in cell:  # a page needs no style for JupyterLab's message
+            cell.outputs = [
+                output for output in cell.outputs if FALLBACK not in output.get("data", {}).get("text/html", "")
+            ]
         for output in cell.get("outputs", []):
             if "text" in output:
                 output["text"] = sanitize(output["text"])

@@ -6,11 +6,11 @@ from normkd_explore.exercises.exercise import Exercise, near
 
 EXERCISES: dict[str, Exercise] = {
     "02-top": Exercise(
-        right=lambda answer: answer == "B",
-        praise="Right: B's logits are already flat, so the same T = 4 leaves it almost nothing but an even spread.",
+        right=lambda answer: answer == "v",
+        praise="Right: at T = 4 v means some 70 of the 100 classes, # only 7. One T flattens small logits most.",
         hints=(
-            (lambda answer: answer == "A", "A has the larger std: dividing it by 4 still leaves a clear favourite."),
-            (lambda answer: answer not in ("A", "B"), 'The answer is a letter, "A" or "B".'),
+            (lambda answer: answer == "#", "# has the larger std: dividing it by 4 still leaves a clear favourite."),
+            (lambda answer: answer not in ("#", "v"), 'The answer is one of the two classes, "#" or "v".'),
         ),
     ),
     "02-temperature": Exercise(

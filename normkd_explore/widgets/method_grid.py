@@ -18,7 +18,7 @@ from torch import Tensor
 
 from normkd_explore.analysis.grid import Grid, evaluate_grid, formula
 from normkd_explore.figures.grid import QUANTITIES, grid_figure
-from normkd_explore.widgets.bundle import FOLDER, join_modules
+from normkd_explore.widgets.bundle import join_modules, join_styles
 
 # The order in which each combination's numbers travel; one value a sample.
 NUMBERS = ("loss", "weight", "length", "cosine", "temperature_t", "temperature_s")
@@ -45,9 +45,8 @@ class MethodGrid(anywidget.AnyWidget):
             (loss, length, weight or cosine). Assign a dict with any of these keys to move the view.
     """
 
-    _esm = join_modules("dom", "methodgrid")
-    # The explorers share one base of colours, type and spacing.
-    _css = "".join((FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("softening", "methodgrid"))
+    _esm = join_modules("methodgrid")
+    _css = join_styles("methodgrid")
     _setup = traitlets.Dict().tag(sync=True)
     _numbers = traitlets.Bytes().tag(sync=True)
     _gradients = traitlets.Bytes().tag(sync=True)

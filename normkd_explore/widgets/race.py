@@ -16,14 +16,13 @@ import plotly.graph_objects as go
 import traitlets
 
 from normkd_explore.figures.race import SPLITS, RaceLap, method_strokes, race_figure, standings
-from normkd_explore.widgets.bundle import FOLDER, join_modules
+from normkd_explore.widgets.bundle import join_modules, join_styles
 from normkd_explore.widgets.racelap import SMOOTH_IMAGES, RunningLap
 
 if TYPE_CHECKING:
     from normkd_explore.training import Moment, Run
 
 UPDATE_SECONDS = 0.25
-MODULES = ("dom", "racechart")
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 
 
@@ -44,9 +43,8 @@ class RaceView(anywidget.AnyWidget):
         ValueError: no method, one twice, or `seeds` below 1.
     """
 
-    _esm = join_modules(*MODULES, "race")
-    # The explorers share one base of colours, type and spacing.
-    _css = "".join((FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("softening", "race"))
+    _esm = join_modules("race")
+    _css = join_styles("race")
     _setup = traitlets.Dict().tag(sync=True)
     _past: Any = traitlets.List().tag(sync=True)
     _now = traitlets.Dict().tag(sync=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from normkd_explore.analysis.softening import methods_at, soften
 from normkd_explore.figures.softening import softening_figure
-from normkd_explore.widgets.bundle import FOLDER, join_modules
+from normkd_explore.widgets.bundle import join_modules, join_styles
 from normkd_explore.widgets.sprite import LARGEST_TILE, make_sprite
 from normkd_explore.widgets.thinning import carried_rows
 
@@ -42,7 +42,6 @@ START: dict[str, Any] = {
     "show": "probabilities",
     "scale": "fit",
 }
-MODULES = ("formulas", "dom", "scale", "samples", "strip", "rows", "spectrum", "numbers", "card", "histogram")
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 
 
@@ -70,8 +69,8 @@ class SofteningExplorer(anywidget.AnyWidget):
             "scale" (fit, same, log). Assign a dict with any of these keys to move the view.
     """
 
-    _esm = join_modules(*MODULES, "softening")
-    _css = (FOLDER / "softening.css").read_text(encoding="utf-8")
+    _esm = join_modules("softening")
+    _css = join_styles("softening")
     _setup = traitlets.Dict().tag(sync=True)
     _logits_t = traitlets.Bytes().tag(sync=True)
     _logits_s = traitlets.Bytes().tag(sync=True)

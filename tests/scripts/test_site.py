@@ -79,6 +79,17 @@ def test_the_stored_picture_stands_in_until_a_script_runs_and_text_where_there_i
     assert figure["src"] == f"data:image/png;base64,{PNG}"
 
 
+def test_a_widgets_own_picture_stands_in_with_its_title_and_without_the_style_for_jupyterlab():
+    data = {WIDGET: {"model_id": "one"}, "text/plain": "Hero", "image/svg+xml": "<svg><title>a &amp; b</title></svg>"}
+    style = new_output("display_data", {"text/html": '<style data-nk-still="ab">x</style>', "text/plain": ""})
+    cell = new_code_cell("a", outputs=[style, new_output("display_data", data)])
+    notebook = new_notebook(cells=[cell], metadata={"widgets": {STATE: {"state": {"one": widget()}}}})
+    collect(notebook, [[]], "01_some")
+    (output,) = cell.outputs
+    image = BeautifulSoup(output.data["text/html"], "html.parser").select_one("[data-model=one] img.still")
+    assert image["alt"] == "a & b" and image["src"].startswith("data:image/svg+xml;base64,")
+
+
 def test_figures_go_to_the_script_and_cannot_end_it(soup):
     assert json.loads(soup.find(id="figures").string) == [FIGURE]
     assert script_json("</script>") == '"\\u003c/script>"'

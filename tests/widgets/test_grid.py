@@ -1,8 +1,6 @@
 """The method grid without a browser: what travels to the page, its state, its still figure, its texts in Node."""
 
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -13,8 +11,8 @@ from normkd_explore.figures.grid import brief, cosine_figure, curves_figure, gri
 from normkd_explore.losses import DistillationLoss
 from normkd_explore.methods import METHODS, Method, Settings, register
 from normkd_explore.temperature import Std
-from normkd_explore.widgets.bundle import FOLDER
 from normkd_explore.widgets.method_grid import NUMBERS, PLOTLY_MIME, MethodGrid
+from tests.helpers.node import run_node
 from tests.helpers.policies import Range
 
 NAMES = [f"class {c}" for c in range(7)]
@@ -123,19 +121,10 @@ def test_numbers_are_short(value, text):
 
 
 def test_the_page_writes_the_same_numbers(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH; the browser test holds the same texts against Python")
     rng = np.random.default_rng(0)
     values = [*(rng.normal(size=200) * 10.0 ** rng.uniform(-8, 4, 200)), 0.0]
-    for name in ("dom", "methodgrid"):
-        source = (FOLDER / f"{name}.js").read_text().replace('"./dom.js"', '"./dom.mjs"')
-        (tmp_path / f"{name}.mjs").write_text(source)
-    (tmp_path / "run.mjs").write_text(
-        f'import {{ brief }} from "./methodgrid.mjs"; console.log(JSON.stringify({json.dumps(values)}.map(brief)));'
-    )
-    done = subprocess.run([node, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [brief(value) for value in values]
+    script = 'import { brief } from "./methodgrid.js"; console.log(JSON.stringify(given.map(brief)));'
+    assert run_node(tmp_path, script, values) == [brief(value) for value in values]
 
 
 def test_figures_show_the_tables_numbers(parts):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,8 +9,7 @@ import pytest
 from normkd_explore.figures.race import method_strokes, race_figure
 from normkd_explore.training import compare
 from normkd_explore.widgets import RaceView
-from normkd_explore.widgets.bundle import FOLDER
-from normkd_explore.widgets.race import MODULES
+from tests.helpers.node import run_node
 from tests.helpers.race import fake_runs, final, train_fake
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
 
@@ -77,29 +74,15 @@ def test_a_real_training_ends_with_the_numbers_of_its_run_folders(tmp_path):
         assert lap["train"][method][-1] == pytest.approx(mean, abs=0.0051), "fewer images than one mean is over"
 
 
-def node(tmp_path, script):
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("no node on PATH; the browser test looks at the same drawing")
-    for name in (*MODULES, "race"):
-        (tmp_path / f"{name}.js").write_text((FOLDER / f"{name}.js").read_text())
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "all.js").write_text(RaceView._esm)
-    (tmp_path / "run.js").write_text(script)
-    done = subprocess.run([path, "run.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
 def test_texts_and_label_places_in_javascript(tmp_path):
-    answers = node(
+    answers = run_node(
         tmp_path,
         """
-        import "./all.js";
         import { duration } from "./race.js";
-        import { spread, tickStep } from "./racechart.js";
+        import { spreadApart, tickStep } from "./racechart.js";
         console.log(JSON.stringify({
           texts: [0.4, 59.6, 200, 3599.9, 7530, NaN].map(duration),
-          places: [[50, 52, 51], [100, 100], [0], []].map((list) => spread(list, 10, 5, 100)),
+          places: [[50, 52, 51], [100, 100], [0], []].map((list) => spreadApart(list, 10, 5, 100)),
           steps: [[100, 4], [57, 4], [3, 4], [1281167, 6]].map(([end, count]) => tickStep(end, count)),
         }));
         """,
@@ -107,5 +90,3 @@ def test_texts_and_label_places_in_javascript(tmp_path):
     assert answers["texts"] == ["0 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 06 min", "–"]
     assert answers["places"] == [[50, 70, 60], [90, 100], [5], []]
     assert answers["steps"] == [25, 20, 1, 250000]
-    declared = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", RaceView._esm, re.MULTILINE)
-    assert len(declared) == len(set(declared))

@@ -2,9 +2,6 @@
 
 import io
 import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -15,9 +12,9 @@ from torch import nn
 from normkd_explore.analysis import methods_at, soften
 from normkd_explore.data import ArraySplit, Dataset
 from normkd_explore.widgets import SofteningExplorer, explore
-from normkd_explore.widgets.bundle import FOLDER, join_modules
-from normkd_explore.widgets.softening import CHOICES, MODULES, START
+from normkd_explore.widgets.softening import CHOICES, START
 from normkd_explore.widgets.sprite import make_sprite
+from tests.helpers.node import run_node
 
 NAMES = [f"class {c}" for c in range(7)]
 
@@ -36,22 +33,15 @@ def explorer():
 
 def node_soften(tmp_path, logits_t, logits_s, settings):
     """Run formulas.js on every row and method."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH; the browser test holds the same numbers against Python")
-    (tmp_path / "formulas.mjs").write_text((FOLDER / "formulas.js").read_text())
-    (tmp_path / "input.json").write_text(json.dumps([logits_t.tolist(), logits_s.tolist(), settings]))
-    (tmp_path / "run.mjs").write_text("""
-        import { readFileSync } from "node:fs";
-        import { soften } from "./formulas.mjs";
-        const [t, s, settings] = JSON.parse(readFileSync("input.json"));
+    script = """
+        import { soften } from "./formulas.js";
+        const [t, s, settings] = given;
         const lists = (view) => Object.fromEntries(Object.entries(view).map(
           ([key, value]) => [key, typeof value === "number" ? value : Array.from(value)]));
         console.log(JSON.stringify(t.map((row, n) => Object.fromEntries(["raw", "kd", "normkd", "lskd"].map(
           (method) => [method, lists(soften(Float64Array.from(row), Float64Array.from(s[n]), method, settings))])))));
-    """)
-    done = subprocess.run([node, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    """
+    return run_node(tmp_path, script, [logits_t.tolist(), logits_s.tolist(), settings])
 
 
 FIELDS = {
@@ -84,33 +74,6 @@ def test_javascript_formulas_equal_python(tmp_path, T, T_norm, size):
             np.testing.assert_allclose(ours, getattr(truth, field), rtol=1e-9, atol=1e-10, err_msg=f"{method} {name}")
         lengths = np.linalg.norm(truth.gradient_BC, axis=1)
         np.testing.assert_allclose([view[method]["gradientNorm"] for view in views], lengths, rtol=1e-9, atol=1e-10)
-
-
-def test_joined_module_is_one_scope_without_imports(tmp_path):
-    source = join_modules(*MODULES, "softening")
-    assert "import {" not in source and source.count("export default") == 1
-    declared = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", source, re.MULTILINE)
-    assert len(declared) == len(set(declared))
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH to parse the module")
-    (tmp_path / "all.mjs").write_text(source)
-    subprocess.run([node, "--check", "all.mjs"], cwd=tmp_path, check=True)
-
-
-def test_every_module_is_joined_after_what_it_imports():
-    order = [*MODULES, "softening"]
-    assert sorted(order) == sorted(set(order))
-    for name in order:
-        needed = re.findall(r'from "\./(\w+)\.js"', (FOLDER / f"{name}.js").read_text())
-        assert all(order.index(other) < order.index(name) for other in needed), name
-
-
-def test_an_import_that_cannot_be_joined_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "bad.js").write_text('import * as all from "./formulas.js";\n')
-    monkeypatch.setattr("normkd_explore.widgets.bundle.FOLDER", tmp_path)
-    with pytest.raises(ValueError, match=r"bad\.js has an import"):
-        join_modules("bad")
 
 
 def test_browser_receives_float32_rows_and_the_pictures():

@@ -103,11 +103,11 @@ export function slider({ name, hint, key, min, max, step, onInput, onRelease }) 
   return node;
 }
 
-let groups = 0;
-
 // A row of radio buttons drawn as one control; arrow keys work because the radios are native.
 export function choice({ name, key, options, onChange }) {
-  const group = `nk-choice-${groups++}`;
+  // Radio buttons of one name exclude each other on the whole page, and a page may show many explorers, each with its
+  // own copy of this module.
+  const group = `nk-choice-${Math.random().toString(36).slice(2)}`;
   const inputs = Object.entries(options).map(([value, [title, hint]]) => {
     const input = h("input", {
       type: "radio", name: group, value, "data-key": key, onchange: () => onChange(value),

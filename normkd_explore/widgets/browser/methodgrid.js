@@ -1,5 +1,6 @@
 // The method grid: a table of policies and divergences in which one cell is chosen, and what that cell makes of one
 // sample. All numbers came with the page; choosing a cell only looks them up, so it works without a kernel.
+import { float32s, float64s } from "./bytes.js";
 import { choice, fixed, frameGate, h, label } from "./dom.js";
 
 const BARS = 10, DECADES = 3;
@@ -27,13 +28,10 @@ export function brief(value) {
   return fixed(value, size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
 
-// The bytes may start anywhere in the message, and a typed array must start at a multiple of its size: hence the copy.
-const copyOf = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-
 function readGrid(model) {
   const setup = model.get("_setup"), samples = setup.labels.length, classes = setup.class_names.length;
-  const all = new Float64Array(copyOf(model.get("_numbers"))), kinds = setup.numbers.length;
-  const gradients = new Float32Array(copyOf(model.get("_gradients")));
+  const all = float64s(model.get("_numbers")), kinds = setup.numbers.length;
+  const gradients = float32s(model.get("_gradients"));
   const columns = setup.divergences.length;
   const series = (cell, name) => {
     const start = (cell * kinds + setup.numbers.indexOf(name)) * samples;

@@ -3,7 +3,7 @@
 import { fixed, h, label } from "./dom.js";
 
 const HEIGHT = 304, LEFT = 38, TOP = 12, BOTTOM = 44, LABEL_GAP = 14, LABEL_LETTERS = 12, STRONG = 4.5, FAINT = 3;
-const STEPS = [1, 2, 2.5, 5, 10];
+const TICK_STEPS = [1, 2, 2.5, 5, 10];
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const images = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
@@ -32,7 +32,7 @@ export function marker(kind, x, y, size) {
 }
 
 // Texts at the line ends, each at least `gap` below the one above, and none outside `low` to `high`.
-export function spread(places, gap, low, high) {
+export function spreadApart(places, gap, low, high) {
   const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b]);
   const result = [...places];
   order.forEach((i, rank) => {
@@ -49,7 +49,7 @@ export function spread(places, gap, low, high) {
 // The round distance that puts at most `count` ticks between 0 and `end`.
 export function tickStep(end, count) {
   const unit = 10 ** Math.floor(Math.log10(end / count));
-  return unit * STEPS.find((step) => step * unit * count >= end * (1 - 1e-9));
+  return unit * TICK_STEPS.find((step) => step * unit * count >= end * (1 - 1e-9));
 }
 
 const ticks = (end, step) => Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, i) => i * step);
@@ -100,7 +100,7 @@ function drawLabels(lap, methods, frame) {
   const shown = methods.filter(({ name }) => furthest[name]?.length);
   const x = frame.x((pointsLead ? lap.ends : lap.images).at(-1) ?? 0) + (pointsLead ? STRONG + 1 : 1);
   const ends = shown.map(({ name }) => frame.y(furthest[name].at(-1)));
-  const places = spread(ends, LABEL_GAP, TOP, frame.bottom - 4);
+  const places = spreadApart(ends, LABEL_GAP, TOP, frame.bottom - 4);
   return shown.flatMap(({ name, colour }, i) => [
     shape("path", { d: `M${x} ${ends[i].toFixed(1)}L${x + 7} ${places[i].toFixed(1)}`, stroke: colour, class: "nk-race-lead" }),
     shape("text", { x: x + 10, y: (places[i] + 4).toFixed(1), class: "nk-race-name" }, brief(name)),

@@ -1,13 +1,6 @@
 // The samples as they came from Python: logit rows, pictures, and the facts that sort them.
+import { float32Rows, pictureUrl } from "./bytes.js";
 import { divergence, entropy, logSoftmax, spread } from "./formulas.js";
-
-// The bytes may start anywhere in the message, and a Float32Array must start at a multiple of 4: hence the copy.
-function floatRows(view, count) {
-  const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-  const all = new Float32Array(bytes);
-  const width = all.length / count;
-  return Array.from({ length: count }, (_, n) => all.subarray(n * width, (n + 1) * width));
-}
 
 function argmax(values) {
   let best = 0;
@@ -55,8 +48,8 @@ export function topClasses(sample, count) {
 export function readSamples(model) {
   const { labels, class_names, columns } = model.get("_setup");
   const count = labels.length;
-  const rowsT = floatRows(model.get("_logits_t"), count), rowsS = floatRows(model.get("_logits_s"), count);
-  const url = URL.createObjectURL(new Blob([model.get("_sprite")], { type: "image/png" }));
+  const rowsT = float32Rows(model.get("_logits_t"), count), rowsS = float32Rows(model.get("_logits_s"), count);
+  const url = pictureUrl(model.get("_sprite"));
   return {
     list: labels.map((label, n) => describe(n, rowsT[n], rowsS[n], label)),
     names: class_names, columns, url, gridRows: Math.ceil(count / columns),

@@ -81,7 +81,7 @@ function createLegend() {
 }
 
 function render({ model, el }) {
-  const data = readSamples(model), root = h("div", { class: "nk" }), colours = createColours(root);
+  const data = readSamples(model), root = h("div", { class: "nk nk-softening" }), colours = createColours(root);
   let state = { ...model.get("state") };
   const save = () => {
     model.set("state", { ...state });

@@ -81,7 +81,7 @@ function createNameAxis(data, getColours) {
   function paint(width, classes, trueClass) {
     prepare(canvas, width, height);
     const { ink, muted, font } = getColours(), slot = width / classes.length;
-    pen.font = `11px ${font}`;
+    pen.font = `12px ${font}`;
     pen.textAlign = upright ? "center" : "right";
     for (let i = 0; i < classes.length; i += Math.ceil(NAME_STEP / slot)) {
       pen.save();

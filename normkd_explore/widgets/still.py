@@ -1,0 +1,53 @@
+"""A widget leaves a picture behind, and the picture is seen wherever the widget is not.
+
+A notebook keeps a widget's picture beside its live view. JupyterLab shows the live view of a notebook that was run, and
+where the kernel is gone only "Error displaying widget: model not found". So a style goes ahead of it: in an output that
+holds no live view it hides that message and shows the picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from IPython.display import display
+
+from normkd_explore.figures.svg import Svg
+
+SVG_MIME = "image/svg+xml"
+# The first selector finds the style itself, the second the output after it, the third what JupyterLab put there
+# instead of a live view: its message.
+_SLOT = (
+    ".jp-OutputArea-child:has([data-nk-still='{key}']) + .jp-OutputArea-child > "
+    ".jp-OutputArea-output.jupyter-widgets:not(:has(.nk))"
+)
+
+
+class StillMixin:
+    """Puts `still()` beside a widget's live view. A class that has it comes before `AnyWidget`."""
+
+    def still(self) -> Svg:
+        """Draw the present view as a picture."""
+        raise NotImplementedError
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        svg = self.still()
+        style = fallback_style(svg)
+        display({"text/html": style, "text/plain": ""}, raw=True)
+        data, metadata = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        display({**data, "text/plain": repr(self), SVG_MIME: str(svg)}, metadata=metadata, raw=True)
+
+
+def fallback_style(svg: Svg) -> str:
+    """HTML that shows a picture in the next output, where JupyterLab has no live view for it."""
+    address, words = f"data:image/svg+xml,{quote(str(svg), safe=_SAFE)}", svg.title.replace('"', "”")
+    key = svg.key()
+    slot = _SLOT.format(key=key)
+    return (
+        f'<style data-nk-still="{key}">{slot} {{ font-size: 0; }} '
+        f'{slot}::after {{ content: url("{address}") / "{words}"; }}</style>'
+    )
+
+
+# Left as they are, so that the address stays short; quotes, brackets, percent and hash signs may not.
+_SAFE = " =:/,;.-_+*!()$&@?'"
