@@ -207,7 +207,8 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[NotebookNode]:
     figure, ignored = notebook.cells[3].outputs[0], notebook.cells[4]
     figure["data"][WIDGET] = {"model_id": "5f0c"}
     figure["data"]["text/plain"] = "<Explorer at 0x7f00deadbeef>"
-    bar = new_output("display_data", {"text/plain": "  0%|          | 0/20 [00:00<?, ?it/s]", WIDGET: {}})
+    shown = {"text/plain": "  0%|          | 0/20 [00:00<?, ?it/s]", WIDGET: {}}
+    bar = new_output("display_data", shown, metadata={"normkd_explore": "progress"})
     ignored.outputs += [bar, new_output("stream", name="stderr", text="42%|####  | 8/20 [00:01<00:02, 7.1it/s]")]
     yield notebook
 

@@ -8,7 +8,7 @@ import pytest
 
 from normkd_explore.figures.svg import Svg, place
 from normkd_explore.widgets.still import fallback_style
-from tests.widgets.test_hero import make_hero
+from tests.helpers.hero import make_hero
 
 
 def test_coordinates_are_short_and_never_minus_nought():
