@@ -81,8 +81,8 @@ class Hero(StillMixin, anywidget.AnyWidget):
         self.logits_NC = as_logits(logits).numpy()
         self.class_names = [str(name) for name in class_names]
         self.labels = [int(label) for label in np.asarray(labels)]
-        self._check(len(images))
         self.images_NHWC = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
+        self._check(len(self.images_NHWC))
         sprite, columns = make_sprite(images)
         setup = {
             "names": self.class_names,
