@@ -170,6 +170,10 @@ class AnsweringTeacher(nn.Module):
         known = f"{box.answers} {box.digits} {remedy} {box.fingerprint()}".encode()
         self.register_buffer("known", torch.tensor(list(known), dtype=torch.uint8))
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "AnsweringTeacher":
+        """Itself: a service is asked and counted in one place, and a copy would count on its own."""
+        return self
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, C) up to a shift of each row."""
         return logits_from(self.box(images_BCHW), self.remedy, self.box.digits)
