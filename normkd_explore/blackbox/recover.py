@@ -170,7 +170,7 @@ class AnsweringTeacher(nn.Module):
         known = f"{box.answers} {box.digits} {remedy} {box.fingerprint()}".encode()
         self.register_buffer("known", torch.tensor(list(known), dtype=torch.uint8))
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "AnsweringTeacher":
+    def __deepcopy__(self, memo: dict[int, object]) -> AnsweringTeacher:
         """Itself: a service is asked and counted in one place, and a copy would count on its own."""
         return self
 
