@@ -18,62 +18,14 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
-from benchmarks.training import BATCH, WARM_UP, Bench, Enough
+from benchmarks.busy_training import PAIR, Environment, Trainings
+from benchmarks.training import BATCH
 
-PAIR = "resnet20/resnet8"
 COLUMNS = ("alone", "two", "three", "slider", "beside race", "race", "race beside", "terminal")
-Environment = dict[str, str]
-
-
-def train_when_told(seconds: float, precision: str) -> float:
-    """Images per second of one training for some seconds; it says that it is ready and waits for a line."""
-    bench = Bench(PAIR, 1, 50_000, "cpu", precision)
-    start, images = 0.0, 0
-
-    def watch(moment: Any, runs: Any) -> None:
-        nonlocal start, images
-        if moment.step == WARM_UP:
-            print("ready", flush=True)
-            sys.stdin.readline()
-            start = time.perf_counter()
-        elif moment.step > WARM_UP:
-            images += BATCH
-        if moment.step == moment.steps or (start and time.perf_counter() - start >= seconds):
-            raise Enough
-
-    bench.run(bench.teacher(), bench.batches(), watch)
-    return images / (time.perf_counter() - start)
-
-
-class Trainings:
-    """Some trainings in processes of their own that begin and end together."""
-
-    def __init__(self, count: int, environment: Environment, seconds: float, precision: str) -> None:
-        command = [sys.executable, "-m", "benchmarks.busy", "--worker", f"--seconds={seconds}"]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.processes = [
-            subprocess.Popen([*command, f"--precision={precision}"], env=environment, **pipes) for _ in range(count)
-        ]
-        for process in self.processes:
-            if process.stdout.readline() != "ready\n":
-                raise RuntimeError("a training of the benchmark ended before it began; its message is above")
-
-    def rate(self, meanwhile: Callable[[subprocess.Popen], Any] = lambda process: None) -> float:
-        """The mean of the rates; `meanwhile` is called with the first process once all have begun."""
-        for process in self.processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        meanwhile(self.processes[0])
-        return statistics.mean(float(process.communicate()[0]) for process in self.processes)
 
 
 def environment_of(spins: str, openmp: str | None) -> Environment:
@@ -116,11 +68,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--no-browser", action="store_true")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(train_when_told(arguments.seconds, arguments.precision))
-        return
     spins = arguments.spins or (["200", "1", "0"] if arguments.openmp else ["300000", "10000", "1000", "100", "0"])
     turns: dict[str, list[dict[str, float]]] = defaultdict(list)
     for _ in range(arguments.repeats):

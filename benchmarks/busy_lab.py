@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.helpers.browser import Lab
 
 if TYPE_CHECKING:
-    from benchmarks.busy import Environment, Trainings
+    from benchmarks.busy_training import Environment, Trainings
 
 # The training of notebook 02 for one seed, after which the rate of its students is printed.
 TRAIN = """

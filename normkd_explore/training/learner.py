@@ -15,7 +15,7 @@ from normkd_explore.models import Features
 from normkd_explore.training.last_step import explained
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import CompiledInTraining
-from normkd_explore.training.nonfinite import NonFiniteError
+from normkd_explore.training.nonfinite import bad_evaluation, bad_gradient
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.recipes.schedule import learning_rate
@@ -60,6 +60,10 @@ class Learner:
         model = self.model.module
         return model.model if isinstance(model, CompiledInTraining) else model
 
+    @property
+    def _who(self) -> str:
+        return f"{self.recipe.student} with {self.recipe.method}"
+
     def step(
         self, batch: Batch, logits_t: Tensor | None, epoch: int, step: int, features_t: Features | None = None
     ) -> None:
@@ -69,7 +73,7 @@ class Learner:
         own = [processes.rank()] if processes.rank() else []
         torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step, *own))
         self._set_learning_rate(epoch * self.steps_per_epoch + step)
-        with explained(f"{self.recipe.student} with {self.recipe.method}"):
+        with explained(self._who):
             logits_s, seen = self._forward(batch, features_t)
             loss = self._loss(logits_s, logits_t, batch.labels_B, epoch, step, seen)
         self.fabric.backward(loss.total)
@@ -174,26 +178,12 @@ class Learner:
         if step >= 0:
             lr = self.optimizer.param_groups[0]["lr"]
             images = [image for part in processes.gather(self.bad_images.tolist()) for image in part if image >= 0]
-            raise NonFiniteError(
-                f"{self.recipe.student} with {self.recipe.method}: the gradient was not finite in epoch {epoch + 1}, "
-                f"step {step} (learning rate {lr:.4g}). No weight was changed by that step or after it. Common causes: "
-                "a learning rate that is too high, a teacher with NaN or infinite logits, half precision that "
-                "overflowed. --resume would meet it again: start a new run, with another --out, and a lower --lr or "
-                "--precision 32-true. The images of that step, by position in the training split: "
-                f"{', '.join(map(str, images))}.",
-                images,
-            )
+            raise bad_gradient(self._who, epoch, step, lr, images)
 
     def raise_if_not_finite(self, measured: dict[str, Any], split: str, epoch: int) -> None:
         """NonFiniteError if an evaluation gave NaN or infinity although every gradient was finite."""
         if not math.isfinite(measured["loss"]):
-            raise NonFiniteError(
-                f"{self.recipe.student} with {self.recipe.method}: the {split} loss after epoch {epoch + 1} is "
-                f"{measured['loss']}, although every gradient was finite: the weights, or the batch norm's running "
-                "statistics, have grown too large. --resume would meet it again: start a new run, with another --out, "
-                "and a lower --lr.",
-                [],
-            )
+            raise bad_evaluation(self._who, epoch, split, measured["loss"])
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue exactly: weights, momentum, sums of the epoch, history.

@@ -1,1 +1,1 @@
-"""The machine under a training: processes, compilers, signals, safe writing, free memory."""
+"""The machine under a training: its processes, devices, compilers, signals and free memory."""

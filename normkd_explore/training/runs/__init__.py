@@ -1,1 +1,1 @@
-"""A run on disk: folders, checkpoints, resume, reports. Readable without training anything."""
+"""A run on disk: folder, checkpoints, inputs, lock, reports. Readable without training anything."""
