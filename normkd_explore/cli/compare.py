@@ -10,7 +10,7 @@ from typer import Option
 
 from normkd_explore.cli.command import command
 from normkd_explore.cli.options import Keeping, Pair, RunOptions, Teacher
-from normkd_explore.cli.terminal import say
+from normkd_explore.cli.report import show_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def compare(
     differences tell less that way: what another order of images would change is not in them.
     """
     from normkd_explore.training import compare as run
-    from normkd_explore.training.runs.report import format_report
+    from normkd_explore.training.runs.report import tabulate
 
     where = options.place(teacher)
     specs = [spec.strip() for spec in methods.split(",")]
@@ -54,7 +54,7 @@ def compare(
     for recipes in turns:
         outs = [_folder(recipe, spec, keeping, where) for recipe, spec in zip(recipes, cycle(specs))]
         summaries += run(recipes, outs, where, keeping.resume)
-    say(format_report(summaries))
+    show_report(tabulate(summaries))
 
 
 def _recipe(preset: str, spec: str, seed: int, lesson: bool, options: RunOptions) -> Recipe:

@@ -8,8 +8,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from normkd_explore.cli.command import command
-from normkd_explore.cli.options import DataPlace, Device, Images, Part
-from normkd_explore.cli.terminal import say
+from normkd_explore.cli.options import DataPlace, Device, Images, Output, Part
+from normkd_explore.cli.report import show_federations, show_report
+from normkd_explore.cli.terminal import say, say_json, show
 
 
 @command
@@ -20,6 +21,7 @@ def evaluate(
     images: Images,
     part: Part,
     device: Device,
+    output: Output,
     model: Annotated[str | None, Option(help="Model of a checkpoint file.", metavar="NAME")] = None,
     dataset: Annotated[
         str | None, Option(help="glyphs, cifar10, cifar100, imagenet or imagefolder.", metavar="NAME")
@@ -30,6 +32,9 @@ def evaluate(
 
     places = {"data_root": images.data_root, "image_size": images.image_size, "workers": images.workers}
     result = measure(run, model, dataset, split=part.split, device=device.device, **places)
+    if output.json:
+        say_json({"run": str(run), "split": part.split, **result})
+        return
     top5 = f", top-5 {100 * result['top5']:.2f} %" if "top5" in result else ""
     name = f"{result['model']} on {result['dataset']} {part.split}"
     say(f"{name}: top-1 {100 * result['top1']:.2f} %{top5}, loss {result['loss']:.4f}, n = {result['n']:,}")
@@ -38,25 +43,41 @@ def evaluate(
 @command
 def report(
     runs: Annotated[list[Path], Argument(help="Run folders, or folders that hold some.", metavar="RUN")],
+    output: Output,
 ) -> None:
     """Tabulate finished runs: last epoch, best epoch, mean, std, n and paired differences."""
-    from normkd_explore.federated.report import format_federations, split_off
-    from normkd_explore.training.runs.report import collect, format_report
+    from normkd_explore.federated.report import pool_federations, split_off
+    from normkd_explore.training.runs.report import collect, tabulate
 
     students, federations = split_off(collect(runs))
-    parts = [format_report(students)] if students else []
-    parts += [format_federations(federations)] if federations else []
-    say("\n\n".join(parts))
+    found, pooled = tabulate(students), pool_federations(federations)
+    if output.json:
+        say_json({**found.to_json(), "federations": [federation.to_json() for federation in pooled]})
+        return
+    if students:
+        show_report(found)
+    if students and federations:
+        say("")
+    if federations:
+        show_federations(pooled)
 
 
 @command
 def presets(
+    output: Output,
     method: Annotated[str, Option(help="Show the settings of this method.", metavar="NAME")] = "normkd",
 ) -> None:
     """List the presets with the settings of a method, and say where each value was published."""
-    from normkd_explore.training.runs.report import format_presets
+    from normkd_explore.cli.presets import known_presets, presets_table
+    from normkd_explore.methods import METHODS
 
-    say(format_presets(method))
+    found = known_presets(method)
+    if output.json:
+        say_json(found)
+        return
+    show(presets_table(method, found))
+    say("\nfolder/TEACHER-STUDENT --data-root DIR takes any two models and your own images.")
+    say(f"Methods: {', '.join(METHODS)}.")
 
 
 @command
@@ -64,4 +85,5 @@ def doctor(data: DataPlace) -> None:
     """Print versions, devices, data found, and what would run."""
     from normkd_explore.training.planning.doctor import diagnose
 
-    say(diagnose(data.data_root))
+    marks = {"missing": "yellow", "damaged": "red", "not possible": "yellow", "ready": "green", "possible": "green"}
+    say(diagnose(data.data_root), marks=marks)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 import sys
-from collections.abc import Callable
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from normkd_explore.cli.command import build
-from normkd_explore.cli.terminal import say
+from normkd_explore.cli.terminal import say, say_command
 
 COMMANDS = {  # name: (place of its function, the first sentence of its help)
     "train": ("normkd_explore.cli.train:train", "Train the student of PRESET with a distillation method."),
@@ -90,7 +89,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -104,38 +102,52 @@ def _normkd() -> None:
 
 def main() -> None:
     """Run the command; an expected error is one clear line (NORMKD_DEBUG=1 shows where it arose)."""
+    warnings.showwarning = _tell_warning
     try:
-        app()
+        raise SystemExit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except Exception as error:
         raise SystemExit(_explain(error)) from None
 
 
+def _tell_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """A warning as a user can use it: what it says, not which line of which file said it."""
+    say(f"warning: {message}", err=True, marks={"warning:": "bold yellow"})
+
+
 def _explain(error: Exception) -> int:
     """Say what ended the command and return its exit status; what nobody expected is raised again."""
+    if isinstance(error, typer.TyperException):
+        return _explain_usage(error)
     from normkd_explore.training import Interrupted, NonFiniteError
     from normkd_explore.training.runs.checkpoint import place
 
     if isinstance(error, Interrupted):
-        say(
-            f"\nStopped {place(error.epoch, error.step, error.unit)}; nothing is lost. Continue with:\n  {_again()}",
-            err=True,
-        )
+        where = place(error.epoch, error.step, error.unit)
+        say(f"\nStopped {where}; nothing is lost. Continue with:", err=True, marks={"nothing is lost": "green"})
+        say_command(_again())
         return 130
     if os.environ.get("NORMKD_DEBUG") or not isinstance(error, ValueError | OSError | RuntimeError):
         raise error
     # Every process meets a NonFiniteError at the same step; other errors may be one process's alone.
-    tell: Callable[..., None] = say if isinstance(error, NonFiniteError) else typer.echo
-    tell(f"normkd: {error}", err=True)
+    alone = not isinstance(error, NonFiniteError)
+    say(f"normkd: {error}", err=True, marks={"normkd:": "bold red"}, every_process=alone)
     return 2
 
 
-def _again() -> str:
-    """The command line that goes on with this run, also for a file of one's own that ends in `main()`."""
+def _explain_usage(error: typer.TyperException) -> int:
+    """Say what is wrong with the command line, and where it is written what would be right."""
+    context = getattr(error, "ctx", None)
+    lists = f" `{context.command_path} --help` lists what there is." if context else ""
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    say(f"normkd: {said}.{lists}", err=True, marks={"normkd:": "bold red"})
+    return error.exit_code
+
+
+def _again() -> list[str]:
+    """The words that go on with this run, also for a file of one's own that ends in `main()`."""
     words = [*(word for word in sys.argv[1:] if word != "--resume"), "--resume"]
     program = Path(sys.argv[0])
     own = program.suffix == ".py" and program.name != "__main__.py"
-    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    file = shlex.quote(sys.argv[0])
-    if many:
-        return f"torchrun ... {file if own else '-m normkd_explore'} {shlex.join(words)}"
-    return f"{f'python {file}' if own else 'normkd'} {shlex.join(words)}"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return ["torchrun", "...", *([sys.argv[0]] if own else ["-m", "normkd_explore"]), *words]
+    return [*(["python", sys.argv[0]] if own else ["normkd"]), *words]

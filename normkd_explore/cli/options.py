@@ -255,6 +255,13 @@ class Part:
     split: Annotated[str, Option(help="train, val or test.", metavar="NAME")] = "test"
 
 
+@dataclass(frozen=True)
+class Output:
+    """How the answer is written."""
+
+    json: Annotated[bool, Option("--json", help="Print it as JSON, with the numbers as they are.")] = False
+
+
 def _given(**values: Any) -> dict[str, Any]:
     """Those that were named on the command line."""
     return {name: value for name, value in values.items() if value is not None}

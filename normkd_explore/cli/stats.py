@@ -7,14 +7,14 @@ Legend: N samples, C classes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from normkd_explore.cli.command import command
-from normkd_explore.cli.options import DataPlace, Device, Part, Weights
+from normkd_explore.cli.options import DataPlace, Device, Output, Part, Weights
+from normkd_explore.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +36,6 @@ TNorm = Annotated[float, typer.Option(help="NormKD's T_norm.", metavar="NUMBER")
 Samples = Annotated[
     int, typer.Option(help="How many images, evenly over the split, for runs and presets.", min=1, metavar="N")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, by source.")]
 
 
 @command
@@ -46,12 +45,12 @@ def stats(
     temperature: Temperature = 4.0,
     t_norm: TNorm = 2.0,
     samples: Samples = 1000,
-    json_: Json = False,
     *,
     data: DataPlace,
     part: Part,
     teacher: Weights,
     device: Device,
+    output: Output,
 ) -> None:
     """Describe logits: their spread, which temperatures suit them, and what would go wrong.
 
@@ -70,10 +69,10 @@ def stats(
             raise ValueError(f"{source}: {error}") from error
 
     results = {source: found(source) for source in sources}
-    if json_:
-        typer.echo(json.dumps(results, indent=2))
+    if output.json:
+        say_json(results)
     else:
-        typer.echo("\n\n".join(format_examination(name, result) for name, result in results.items()))
+        say("\n\n".join(format_examination(name, result) for name, result in results.items()))
 
 
 def _logits(

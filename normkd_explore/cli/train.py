@@ -64,6 +64,7 @@ def _announce(recipe: Recipe) -> None:
         f"{recipe.preset}: {recipe.student} with {recipe.method} ({values}; CE x {settings.ce_weight:g}, "
         f"KD x {settings.kd_weight:g}; {mark}: {settings.source})",
         err=True,
+        marks={"NOT published": "yellow"},
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normkd_explore.federated.recipe import NO_ATTACK, FederatedRecipe
 from normkd_explore.files.writing import explained, write_json
 from normkd_explore.models import save_weights
+from normkd_explore.notices import notice
 from normkd_explore.training.runs.checkpoint import place
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs
@@ -44,7 +44,7 @@ class FederatedFolder(RunFolder):
 
     def tell(self, round_: int, step: int) -> None:
         """Say on stderr where the run goes on."""
-        print(f"{self.path}: continuing {place(round_, step, 'round')}", file=sys.stderr, flush=True)
+        notice(f"{self.path}: continuing {place(round_, step, 'round')}")
 
     def finish(self, federation: Federation, inputs: Inputs, clean: dict[str, Any] | None) -> dict[str, Any]:
         """Measure the test split once, write every client's weights and the summary, and return that."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import IO
+
+from normkd_explore.notices import notice
 
 fcntl: ModuleType | None
 try:
@@ -90,7 +91,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 @cache
 def _say_once(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    notice(text)
 
 
 def _is_there(handle: IO[str], path: Path) -> bool:

@@ -91,8 +91,8 @@ def get_method(name: str) -> Method:
     """Look a method up by its command-line name; a ValueError lists what exists."""
     if name in METHODS:
         return METHODS[name]
-    close = difflib.get_close_matches(name, METHODS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    close = difflib.get_close_matches(name.lower(), METHODS, n=4, cutoff=0.5)
+    hint = f" Close to it: {', '.join(close)}." if close else ""
     raise ValueError(f"method: found {name!r}, wanted one of {', '.join(METHODS)}.{hint}")
 
 

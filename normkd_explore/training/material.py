@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch import nn
 from normkd_explore.data import Dataset, load_dataset
 from normkd_explore.models import adapt
 from normkd_explore.models.origin import origin_of
+from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import require_compiler
 from normkd_explore.training.machine.fabric import make_fabric
@@ -123,7 +123,7 @@ def _trust(
     weights = "handed over" if given else weights_place(recipe.teacher, dataset, *places)
     trust = validation_trust(dataset, teacher, weights, inputs)
     if (text := warning(trust)) and processes.first():
-        print(text, file=sys.stderr, flush=True)
+        notice(text)
     return trust
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
+from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.checkpoint import (
@@ -97,7 +97,7 @@ def _tell(runs: list[Run], position: Position, found: bool) -> None:
         text = f"{folders}: continuing {place(*position)}"
     else:
         text = f"{folders}: no checkpoint there, starting from the first step"
-    print(text, file=sys.stderr, flush=True)
+    notice(text)
 
 
 def _forget_later(run: Run, position: Position) -> None:
@@ -105,7 +105,7 @@ def _forget_later(run: Run, position: Position) -> None:
     later = [header for header in _saves(run) if position_of(header) > position]
     if later:
         steps = " and ".join(place(*position_of(header)) for header in later)
-        print(f"{run.kept.path}: the save {steps} is not used and is made again", file=sys.stderr, flush=True)
+        notice(f"{run.kept.path}: the save {steps} is not used and is made again")
     for header in later:
         remove_checkpoint(header)
     run.kept.write_metrics(run.learner.history)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 
+from normkd_explore.notices import notice
 from normkd_explore.training.machine.precision import AUTO, choose_precision
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.folder import RunFolder
@@ -32,4 +32,4 @@ def settle(recipes: list[Recipe], folders: list[RunFolder], device: str, resume:
 @cache
 def _say_once(line: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # asked before the processes of a run know each other
-        print(line, file=sys.stderr, flush=True)
+        notice(line)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -24,6 +23,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from normkd_explore.data.images.jpeg_batch import JpegBytes
+from normkd_explore.notices import notice
 
 VARIABLE = "NORMKD_DECODER"
 CHOICES = ("auto", "gpu", "workers")
@@ -54,13 +54,13 @@ class Refused:
         """Remember a file."""
         if not self.known:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            print(f"the GPU cannot decode {self.path(index)} ({reason}); Pillow decodes it", file=sys.stderr)
+            notice(f"the GPU cannot decode {self.path(index)} ({reason}); Pillow decodes it")
         self.known.add(index)
 
     def tell(self) -> None:
         """Say how many there are if there are more than when it was last said."""
         if len(self.known) > self.told:
-            print(f"the GPU refused {len(self.known):,} files so far; Pillow decodes them", file=sys.stderr)
+            notice(f"the GPU refused {len(self.known):,} files so far; Pillow decodes them")
             self.told = len(self.known)
 
 
@@ -113,7 +113,7 @@ def _trial(device: torch.device) -> str:
 def announce(decoder: Decoder) -> None:
     """Say who decodes: once, and of several processes (torchrun) only the first."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"images are decoded by {decoder}", file=sys.stderr)
+        notice(f"images are decoded by {decoder}")
 
 
 def decode_and_cut(

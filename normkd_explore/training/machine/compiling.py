@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 
 BACKEND = "inductor"  # tests of everything around it take a quicker one
@@ -162,4 +163,4 @@ def _short(error: Exception) -> str:
 
 def _say(text: str) -> None:
     if processes.first():
-        print(text, file=sys.stderr, flush=True)
+        notice(text)

@@ -8,7 +8,6 @@ function here does nothing and costs nothing.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +18,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from normkd_explore.notices import notice
 
 T = TypeVar("T")
 STEP_TIMEOUT = timedelta(minutes=10)  # a process that keeps the others waiting longer for its gradient is lost
@@ -236,7 +237,7 @@ def announce(methods: Iterable[str], batch_size: int) -> None:
 def say_once(line: str) -> None:
     """Say something on stderr that a user should know: the first process does, and never twice."""
     if first():
-        print(line, file=sys.stderr, flush=True)
+        notice(line)
 
 
 def announcement(methods: Iterable[str], batch_size: int) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from normkd_explore.data import load_dataset
+from normkd_explore.data.cifar import LAYOUTS
 from normkd_explore.training.machine.compiling import missing
 from normkd_explore.training.machine.environment import cpu_name, describe_environment
 from normkd_explore.training.recipes.presets import DEFAULT_PRESET
@@ -56,18 +57,28 @@ def _compile() -> str:
 
 
 def _datasets(root: Path | None) -> list[str]:
-    lines = ["data       glyphs: always there, drawn on first use"]
-    for name in ("cifar100", "cifar10", "imagefolder"):
-        if name == "imagefolder" and root is None:
-            continue
-        try:
-            # Looking must not start a download of some hundred megabytes.
-            found = (
-                load_dataset(name, root=root, download=False)
-                if name != "imagefolder"
-                else load_dataset(name, root=root)
-            )
-            lines.append(f"           {name}: {found.describe()}")
-        except (OSError, ValueError, RuntimeError) as error:
-            lines.append(f"           {name}: {str(error).splitlines()[0]}")
-    return lines
+    """A line for each data set: what it holds, or what to do to have it."""
+    found = ["glyphs: always there, drawn on first use", *(_cifar(name, root) for name in ("cifar100", "cifar10"))]
+    found.append(_folder(root) if root else "imagenet, folder: name yours: --data-root DIR (DIR/train/CLASS/*.jpg)")
+    label, indent = "data       ", " " * 11
+    lines = "\n".join(found).replace("\n", f"\n{indent}").split("\n")
+    return [label + lines[0], *lines[1:]]
+
+
+def _cifar(name: str, root: Path | None) -> str:
+    try:
+        # Looking must not start a download of some hundred megabytes.
+        return load_dataset(name, root=root, download=False).describe()
+    except FileNotFoundError:
+        if root is None:
+            return f"{name}: missing; fetched on first use, or name it: --data-root DIR"
+        return f"{name}: missing; {root} has no {LAYOUTS[name].published.base_folder}, nor its archive"
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"{name}: damaged; {str(error).splitlines()[0]}"
+
+
+def _folder(root: Path) -> str:
+    try:
+        return load_dataset("imagefolder", root=root).describe()
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"imagefolder: missing; {str(error).splitlines()[0]}"

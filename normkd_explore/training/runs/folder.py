@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from normkd_explore.files.writing import explained, remove_leftovers, write_text
+from normkd_explore.notices import notice
 from normkd_explore.training.machine.environment import describe_environment, record_environment
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
@@ -57,7 +57,7 @@ class RunFolder:
             write_text(config, recipe.to_yaml())
         changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
         if changed:
-            print(f"{self.path}: {changed}", file=sys.stderr, flush=True)
+            notice(f"{self.path}: {changed}")
 
     def check_start(self, recipe: Recipe, resume: bool, inputs: Inputs | None = None) -> None:
         """FileExistsError, FileNotFoundError or ValueError where `start` would refuse; nothing is written."""

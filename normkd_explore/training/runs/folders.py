@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.folder import RunFolder
@@ -38,5 +38,5 @@ def finished(recipes: list[Recipe], folders: list[RunFolder], inputs: list[Input
             folder.check_same(recipe, own)
     kept = [str(folder.path) for folder in folders if folder.finished]
     if 0 < len(kept) < len(folders):
-        print(f"finished before and left as they are: {', '.join(kept)}", file=sys.stderr, flush=True)
+        notice(f"finished before and left as they are: {', '.join(kept)}")
     return [folder.summary() if folder.finished else None for folder in folders]

@@ -1,17 +1,15 @@
-"""Tables of finished runs and of presets, as plain text."""
+"""Finished runs, pooled over seeds and compared in pairs: as numbers, and as plain text."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from normkd_explore.analysis.sign_flip import EXACT_UP_TO, sign_flip_p
-from normkd_explore.methods import METHODS, get_method
-from normkd_explore.methods.options import format_argument
-from normkd_explore.training.recipes.presets import get_preset, list_presets
 from normkd_explore.training.runs.folder import RunFolder
 
 Summary = dict[str, Any]
@@ -43,30 +41,116 @@ def collect(paths: Sequence[Path]) -> list[Summary]:
     return summaries
 
 
-def format_report(summaries: Sequence[Summary]) -> str:
-    """Two tables: accuracy of each method (last epoch first), and its paired difference to the first method.
+@dataclass(frozen=True)
+class Pooled:
+    """The finished runs of one method, equal in everything but the seed; shares are in [0, 1], one for each seed."""
+
+    preset: str
+    method: str
+    """Its name, with what tells it from others of that name."""
+    settings: str
+    seeds: list[int]
+    epochs: int
+    test_top1: list[float]
+    """Of the last epoch."""
+    best_top1: list[float]
+    """Of the best epoch, on the split it was chosen on."""
+    chosen_on: str
+    train_seconds: list[float]
+
+    def row(self) -> tuple[str, ...]:
+        """Cells under `ACCURACY`."""
+        last, best = (mean_std([100 * top1 for top1 in values]) for values in (self.test_top1, self.best_top1))
+        seconds = f"{statistics.mean(self.train_seconds):.0f}"
+        return (self.preset, self.method, str(len(self.seeds)), str(self.epochs), last, best, self.chosen_on, seconds)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's test top-1 after the last epoch minus that of `reference`, one for each seed that both have."""
+
+    preset: str
+    method: str
+    reference: str
+    seeds: list[int]
+    differences: list[float]
+    p: float | None
+    """Of the sign-flip test; None where there is one pair."""
+
+    def row(self) -> tuple[str, ...]:
+        """Cells under `DIFFERENCES`."""
+        points = [100 * difference for difference in self.differences]
+        spread = f"{statistics.stdev(points):.2f}" if len(points) > 1 else "-"
+        p = "-" if self.p is None else f"{self.p:.3f}"
+        name = f"{self.method} - {self.reference}"
+        return (self.preset, name, str(len(points)), f"{statistics.mean(points):+.2f}", spread, p)
+
+
+ACCURACY = ("preset", "method", "n", "epochs", "test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
+DIFFERENCES = ("preset", "comparison", "n pairs", "mean difference (points)", "std")
+PAIRED = "Paired by seed, test top-1 of the last epoch:"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Finished runs, pooled and compared; `str` gives two plain tables and the notes."""
+
+    methods: list[Pooled]
+    differences: list[Difference]
+    notes: list[str]
+
+    @property
+    def difference_head(self) -> tuple[str, ...]:
+        """`DIFFERENCES` and the test's name."""
+        sampled = any(len(difference.seeds) > EXACT_UP_TO for difference in self.differences)
+        return (*DIFFERENCES, f"p (sign-flip, sampled beyond {EXACT_UP_TO} pairs)" if sampled else "p (sign-flip)")
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with the numbers as they are, mean and std beside the values."""
+        methods = [asdict(pooled) for pooled in self.methods]
+        for entry, pooled in zip(methods, self.methods, strict=True):
+            entry["test_top1"], entry["best_top1"] = described(pooled.test_top1), described(pooled.best_top1)
+        differences = [asdict(difference) for difference in self.differences]
+        for entry, difference in zip(differences, self.differences, strict=True):
+            entry["differences"] = described(difference.differences)
+        return {"methods": methods, "differences": differences, "notes": self.notes}
+
+    def __str__(self) -> str:
+        text = table(ACCURACY, [pooled.row() for pooled in self.methods])
+        if self.differences:
+            rows = [difference.row() for difference in self.differences]
+            text += f"\n\n{PAIRED}\n" + table(self.difference_head, rows)
+        return "\n\n".join([text, *self.notes])
+
+
+def described(values: list[float]) -> dict[str, Any]:
+    """Values with n, mean and sample std (None for one value)."""
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return {"n": len(values), "mean": statistics.mean(values), "std": std, "values": values}
+
+
+def tabulate(summaries: Sequence[Summary]) -> Report:
+    """Pool and compare finished runs.
 
     Runs are pooled only where everything but the seed is equal, and a seed that was run twice counts once; methods are
     compared only within one budget (epochs, batch, learning rate and so on), on the same images and under one teacher.
+    Each method is compared with the first one that it may be compared with.
     """
     groups = _group(summaries)
     labels = _labels(groups)
-    rows = [_accuracy_row(key, labels[key], group) for key, group in groups.items()]
-    measured = ("test top-1 last epoch (%)", "best epoch (%)", "chosen on", "seconds")
-    text = table(("preset", "method", "n", "epochs", *measured), rows)
-    differences = _difference_rows(groups, labels)
-    if differences:
-        sampled = any(int(row[2]) > EXACT_UP_TO for row in differences)
-        test = f"p (sign-flip, sampled beyond {EXACT_UP_TO} pairs)" if sampled else "p (sign-flip)"
-        head = ("preset", "comparison", "n pairs", "mean difference (points)", "std", test)
-        text += "\n\nPaired by seed, test top-1 of the last epoch:\n" + table(head, differences)
-    return text + _distrust(summaries)
+    pooled = [_pooled(key, labels[key], group) for key, group in groups.items()]
+    return Report(pooled, list(_differences(groups, labels)), _distrust(summaries))
 
 
-def _distrust(summaries: Sequence[Summary]) -> str:
-    """A note where validation images were no news to the teacher (see `normkd_explore.training.runs.leak`)."""
+def format_report(summaries: Sequence[Summary]) -> str:
+    """Accuracy of each method (last epoch first) and its paired difference to the first, as plain text."""
+    return str(tabulate(summaries))
+
+
+def _distrust(summaries: Sequence[Summary]) -> list[str]:
+    """Notes where validation images were no news to the teacher (see `normkd_explore.training.runs.leak`)."""
     reasons = {trust["why"] for run in summaries if (trust := run.get("validation")) and trust["verdict"] in DISTRUSTED}
-    return "".join(f"\n\nval is not to be trusted for choosing here: {reason}" for reason in sorted(reasons))
+    return [f"val is not to be trusted for choosing here: {reason}" for reason in sorted(reasons)]
 
 
 def _group(summaries: Sequence[Summary]) -> Groups:
@@ -96,27 +180,30 @@ def _label(key: Key, namesakes: list[Key]) -> str:
     return f"{key.method} ({', '.join(details)})" if details else key.method
 
 
-def _accuracy_row(key: Key, label: str, group: dict[int, Summary]) -> tuple[str, ...]:
+def _pooled(key: Key, label: str, group: dict[int, Summary]) -> Pooled:
     runs = list(group.values())
-    last = mean_std([100 * run["test"]["top1"] for run in runs])
-    best = mean_std([100 * run["best"]["top1"] for run in runs])
-    seconds = statistics.mean(run["train_seconds"] for run in runs)
-    chosen = ", ".join(sorted({run["chosen_on"] for run in runs}))
-    return (key.preset, label, str(len(runs)), str(runs[0]["epochs"]), last, best, chosen, f"{seconds:.0f}")
+    return Pooled(
+        preset=key.preset,
+        method=label,
+        settings=key.settings,
+        seeds=list(group),
+        epochs=runs[0]["epochs"],
+        test_top1=[run["test"]["top1"] for run in runs],
+        best_top1=[run["best"]["top1"] for run in runs],
+        chosen_on=", ".join(sorted({run["chosen_on"] for run in runs})),
+        train_seconds=[run["train_seconds"] for run in runs],
+    )
 
 
-def _difference_rows(groups: Groups, labels: dict[Key, str]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
+def _differences(groups: Groups, labels: dict[Key, str]) -> Iterator[Difference]:
     for key, group in groups.items():
         base = next(other for other in groups if _comparable(key, other))
         seeds = sorted(group.keys() & groups[base].keys()) if base != key else []
-        pairs = [100 * (group[seed]["test"]["top1"] - groups[base][seed]["test"]["top1"]) for seed in seeds]
+        pairs = [group[seed]["test"]["top1"] - groups[base][seed]["test"]["top1"] for seed in seeds]
         if pairs:
-            spread = f"{statistics.stdev(pairs):.2f}" if len(pairs) > 1 else "-"
-            p = f"{sign_flip_p(pairs):.3f}" if len(pairs) > 1 else "-"
-            mean = f"{statistics.mean(pairs):+.2f}"
-            rows.append((key.preset, f"{labels[key]} - {labels[base]}", str(len(pairs)), mean, spread, p))
-    return rows
+            # In points, as the table shows them: what rounding makes of a tie must not depend on the unit.
+            p = sign_flip_p([100 * pair for pair in pairs]) if len(pairs) > 1 else None
+            yield Difference(key.preset, labels[key], labels[base], seeds, pairs, p)
 
 
 def _comparable(one: Key, other: Key) -> bool:
@@ -130,23 +217,6 @@ def mean_std(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
-
-
-def format_presets(method: str) -> str:
-    """The presets with the settings of `method`, each with its source."""
-    get_method(method)
-    rows = []
-    for name in list_presets():
-        recipe = get_preset(name, method)
-        s = recipe.settings
-        values = " ".join(f"{key}={format_argument(value)}" for key, value in s.loss.items()) or "-"
-        warmup = str(s.warmup_epochs) if s.warmup_epochs else "-"
-        solver = f"{recipe.epochs} ep, batch {recipe.batch_size}, lr {recipe.lr:g}"
-        mark = "yes" if s.published else "no"
-        rows.append((name, values, f"{s.ce_weight:g}", f"{s.kd_weight:g}", warmup, solver, mark, s.source))
-    head = ("preset", method, "CE x", "KD x", "warm-up", "solver", "published", "source")
-    note = "folder/TEACHER-STUDENT --data-root DIR takes any two models and your own images."
-    return f"{table(head, rows)}\n\n{note}\nMethods: {', '.join(METHODS)}."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,6 @@ Letters: N images of the training split, V views of an image, R = N V rows of th
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from normkd_explore import __version__
 from normkd_explore.data import ArraySplit, Batch, Batches, Dataset
 from normkd_explore.data.batches import plan_epoch
 from normkd_explore.data.resident import ResidentBatches
+from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.free_memory import available_bytes
 from normkd_explore.training.teacher.frozen import CPU_ROWS, Teacher
@@ -34,7 +34,7 @@ COMFORT = 4  # "auto" takes at most this part of the free memory
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    notice(text)
 
 
 class TeacherCache:
