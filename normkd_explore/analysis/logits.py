@@ -41,7 +41,6 @@ def pictures(split: ArraySplit | FileSplit, index_N: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(loaded))
 
 
-@torch.no_grad()
 def model_logits(model: nn.Module, dataset: Dataset, images_NHWC: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """Logits (N, C) of a model on the CPU, from pictures as `pictures` gives them.
 
@@ -57,16 +56,21 @@ def model_logits(model: nn.Module, dataset: Dataset, images_NHWC: Tensor, dtype:
         TypeError: the model returns something else.
         ValueError: the logits are not those of the data set's classes.
     """
-    own = copy.deepcopy(model).to(dtype).eval()
-    device = next((parameter.device for parameter in own.parameters()), torch.device("cpu"))
-    batches = as_seen(dataset, model, images_NHWC).split(BATCH)
-    logits_NC = torch.cat([logits_of(own(batch.to(device).to(dtype))).cpu() for batch in batches])
+    logits_NC = run_model(model, as_seen(dataset, model, images_NHWC), dtype)
     if logits_NC.shape != (len(images_NHWC), dataset.num_classes):
         raise ValueError(
             f"the model returned {tuple(logits_NC.shape)} for {len(images_NHWC)} images, wanted "
             f"{(len(images_NHWC), dataset.num_classes)}: one logit for each class of {dataset.name}."
         )
     return in_order(logits_NC, model, dataset)
+
+
+@torch.no_grad()
+def run_model(model: nn.Module, inputs_NCHW: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """What a copy of a model in eval mode answers, some images at a time, on the CPU; see `model_logits`."""
+    own = copy.deepcopy(model).to(dtype).eval()
+    device = next((parameter.device for parameter in own.parameters()), torch.device("cpu"))
+    return torch.cat([logits_of(own(batch.to(device).to(dtype))).cpu() for batch in inputs_NCHW.split(BATCH)])
 
 
 def as_seen(dataset: Dataset, model: nn.Module, images_NHWC: Tensor) -> Tensor:

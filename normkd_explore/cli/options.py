@@ -174,6 +174,13 @@ class Weights:
     teacher_weights: Annotated[
         Path | None, Option(help="The teacher's checkpoint file or run folder.", metavar="PATH")
     ] = None
+    teacher_ema: Annotated[
+        bool | None,
+        Option(
+            "--teacher-ema/--no-teacher-ema",
+            help="Take the moving average of the weights, or the weights, where the teacher's file has both.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,11 @@ class Teacher(Weights):
         from normkd_explore.training import TeacherCache
 
         limit = None if self.teacher_cache_limit is None else int(self.teacher_cache_limit * 1e9)
-        return {"teacher_weights": self.teacher_weights, "teacher_cache": TeacherCache(self.teacher_cache, limit)}
+        return {
+            "teacher_weights": self.teacher_weights,
+            "teacher_ema": self.teacher_ema,
+            "teacher_cache": TeacherCache(self.teacher_cache, limit),
+        }
 
 
 @dataclass(frozen=True)
@@ -218,8 +229,8 @@ class RunOptions(Computing, Images, Solver):
             **_given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
         )
 
-    def place(self, teacher: Teacher | None = None) -> Where:
-        """Where things are on this machine, with the teacher's places if the run has a teacher."""
+    def place(self, teacher: Teacher | None = None, beginning: Beginning | None = None) -> Where:
+        """Where things are on this machine, with the teacher's and the beginning's places if the run has these."""
         from normkd_explore.training import Where
 
         return Where(
@@ -227,6 +238,7 @@ class RunOptions(Computing, Images, Solver):
             device=self.device,
             workers=self.workers,
             deterministic=self.deterministic,
+            student_weights=beginning.student_weights if beginning else None,
             **(teacher.places() if teacher else {}),
         )
 
@@ -244,6 +256,18 @@ class Keeping:
     resume: Annotated[bool, Option("--resume", help="Continue the run in that folder exactly where it stopped.")] = (
         False
     )
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What the student begins as."""
+
+    title: ClassVar[str] = "Recipe"
+
+    student_weights: Annotated[
+        Path | None,
+        Option(help="Begin with these weights (checkpoint file or run folder), not with fresh ones.", metavar="PATH"),
+    ] = None
 
 
 @dataclass(frozen=True)

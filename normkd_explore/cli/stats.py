@@ -60,9 +60,7 @@ def stats(
     from normkd_explore.analysis.examine import examine, format_examination
 
     def found(source: str) -> dict[str, Any]:  # a function, so that one source's logits are gone before the next's come
-        logits_NC, labels_N = _logits(
-            source, labels, part.split, samples, data.data_root, teacher.teacher_weights, device.device
-        )
+        logits_NC, labels_N = _logits(source, labels, part.split, samples, data.data_root, teacher, device.device)
         try:
             return examine(logits_NC, labels_N, temperature, t_norm)
         except (TypeError, ValueError) as error:
@@ -81,7 +79,7 @@ def _logits(
     split: str,
     samples: int,
     data_root: Path | None,
-    weights: Path | None,
+    teacher: Weights,
     device: str,
 ) -> tuple[Tensor, Tensor | None]:
     from normkd_explore.analysis.logit_files import SUFFIXES, load_logits
@@ -91,7 +89,7 @@ def _logits(
         return load_logits(path, labels, as_stored=True)
     if labels is not None:
         raise ValueError(f"--labels: goes with a file of logits, and {source} is none. Its data set has the labels.")
-    model, dataset = _run(path, data_root) if path.is_dir() else _preset(source, data_root, weights)
+    model, dataset = _run(path, data_root) if path.is_dir() else _preset(source, data_root, teacher)
     return _model_logits(model, dataset, split, samples, device)
 
 
@@ -102,7 +100,7 @@ def _run(folder: Path, data_root: Path | None) -> tuple[nn.Module, Dataset]:
     return model, dataset
 
 
-def _preset(name: str, data_root: Path | None, weights: Path | None) -> tuple[nn.Module, Dataset]:
+def _preset(name: str, data_root: Path | None, teacher: Weights) -> tuple[nn.Module, Dataset]:
     from normkd_explore.training import Where, get_preset, load_teacher, open_dataset, teacher_recipe
     from normkd_explore.training.where import teacher_folder
 
@@ -114,7 +112,7 @@ def _preset(name: str, data_root: Path | None, weights: Path | None) -> tuple[nn
     recipe = get_preset(name)
     dataset = open_dataset(recipe, data_root)
     trained = teacher_folder(teacher_recipe(name), Where(data_root))
-    return load_teacher(recipe.teacher, dataset, weights, trained), dataset
+    return load_teacher(recipe.teacher, dataset, teacher.teacher_weights, trained, teacher.teacher_ema), dataset
 
 
 def _model_logits(model: nn.Module, dataset: Dataset, split: str, samples: int, device: str) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from normkd_explore.data.images.read import as_rgb
+
 Colours = tuple[float, float, float]  # a number for red, green and blue
 
 LARGEST = 2**31  # bytes of pixels that are kept in memory
@@ -69,7 +71,7 @@ def arrays_of(samples: Any, what: str, image_size: int | None) -> tuple[Tensor, 
     count = len(samples)
     pictures, labels = [], []
     for position in range(count):
-        image, label = _parts(samples[position], what, position)
+        image, label = parts_of(samples[position], what, position)
         pictures.append(_square(_picture(image, what, position), image_size))
         labels.append(int(label))
         if position == 0 and (size := count * pictures[0].nbytes) > LARGEST:
@@ -110,7 +112,8 @@ def _rounded(values_C: Tensor) -> Colours:
     return red, green, blue
 
 
-def _parts(sample: Any, what: str, position: int) -> tuple[Any, Any]:
+def parts_of(sample: Any, what: str, position: int) -> tuple[Any, Any]:
+    """The image and the label of a sample; a ValueError says what was found where there are none."""
     if isinstance(sample, Mapping):
         image = next((sample[key] for key in IMAGE_KEYS if key in sample), None)
         label = next((sample[key] for key in LABEL_KEYS if key in sample), None)
@@ -130,7 +133,10 @@ def _parts(sample: Any, what: str, position: int) -> tuple[Any, Any]:
 def _picture(image: Any, what: str, position: int) -> np.ndarray:
     """uint8 (H, W, 3)."""
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        try:
+            return np.asarray(as_rgb(image)[0])
+        except ValueError as error:
+            raise ValueError(f"{what}[{position}]: {error}.") from error
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)

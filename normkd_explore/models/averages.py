@@ -38,7 +38,7 @@ class Average:
         if raw is not None:
             text = (
                 f"{self.path} holds weights ({raw!r}) and their moving average ({average!r}): the weights are taken. "
-                "Choose with ema=True or ema=False."
+                "Choose with ema=True or ema=False (a teacher's: --teacher-ema, --no-teacher-ema)."
             )
         elif self.wanted is None:
             text = f"{self.path} holds no weights but their moving average ({average!r}), which is taken."

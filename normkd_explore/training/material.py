@@ -20,8 +20,8 @@ from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.inputs import Inputs, describe_inputs
 from normkd_explore.training.runs.leak import Trust, validation_trust, warning
 from normkd_explore.training.teacher.frozen import Teacher
-from normkd_explore.training.teacher.provenance import settled
-from normkd_explore.training.teacher.sources import load_teacher, new_student, weights_place
+from normkd_explore.training.teacher.provenance import load_for, settled, tell_of_change
+from normkd_explore.training.teacher.sources import load_teacher, new_student, weights_file, weights_place
 from normkd_explore.training.where import Where, teacher_folder
 
 if TYPE_CHECKING:
@@ -45,10 +45,15 @@ class Material:
     """The network that every student begins as; None where the recipes name theirs."""
 
     def new_student(self, recipe: Recipe) -> nn.Module:
-        """A student at its first step: a copy of the one handed over, or fresh weights from the recipe's seed."""
-        if self.student is None:
-            return new_student(recipe.student, self.dataset.num_classes, recipe.seed)
-        return adapt(copy.deepcopy(self.student)).requires_grad_(True)
+        """A student at its first step: a copy of the one handed over, given weights, or fresh ones from the seed."""
+        if self.student is not None:
+            return adapt(copy.deepcopy(self.student)).requires_grad_(True)
+        if self.where.student_weights is not None:
+            path = weights_file(self.where.student_weights)
+            model = load_for(self.dataset, recipe.student, path, "student")
+            tell_of_change(self.dataset, model, f"student: {path}")
+            return model
+        return new_student(recipe.student, self.dataset.num_classes, recipe.seed)
 
 
 def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
@@ -94,7 +99,8 @@ def _open_teacher(
     if recipe is None or recipe.teacher is None:
         return None
     if given is None:
-        model = load_teacher(recipe.teacher, dataset, where.teacher_weights, teacher_folder(recipe, where))
+        places = (where.teacher_weights, teacher_folder(recipe, where))
+        model = load_teacher(recipe.teacher, dataset, *places, where.teacher_ema)
     else:
         model = adapt(copy.deepcopy(given))
         if origin_of(model).class_names is not None:

@@ -19,6 +19,7 @@ from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import start
 from normkd_explore.training.runs.inputs import Inputs
 from normkd_explore.training.teacher.frozen import Teacher
+from normkd_explore.training.trial import check_methods
 
 if TYPE_CHECKING:
     pass
@@ -67,6 +68,7 @@ def prepare(students: list[Student], material: Material) -> Prepared:
         rank=processes.rank(),
         world_size=processes.size(),
     )
+    check_methods(recipes, material)
     check_last_step(recipes, dataset, batches.schedule, material.new_student)
     guide, batches = _use_cache(recipes, material, batches)
     return Prepared(students, material, batches, guide)

@@ -23,7 +23,7 @@ from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run, Watcher
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import finished, held
-from normkd_explore.training.settle import settle
+from normkd_explore.training.settle import begun, settle
 from normkd_explore.training.where import HERE, Where, default_folder
 
 
@@ -70,7 +70,7 @@ def compare(
     """
     outs = outs or [None] * len(recipes)
     folders = [RunFolder(out or default_folder(recipe, where)) for recipe, out in zip(recipes, outs, strict=True)]
-    recipes = settle(recipes, folders, where.device, resume)
+    recipes = settle(begun(recipes, where), folders, where.device, resume)
     check_lockstep(recipes)
     with deterministic_algorithms(where.deterministic):
         material = gather(recipes, where, dataset, teacher, student)

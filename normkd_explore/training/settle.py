@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from functools import cache
@@ -10,6 +11,18 @@ from normkd_explore.notices import notice
 from normkd_explore.training.machine.precision import AUTO, choose_precision
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.inputs import LENGTH
+from normkd_explore.training.teacher.sources import weights_file
+from normkd_explore.training.where import Where
+
+
+def begun(recipes: list[Recipe], where: Where) -> list[Recipe]:
+    """The recipes with the digest of the weights that their students begin with."""
+    if where.student_weights is None:
+        return recipes
+    with weights_file(where.student_weights).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:LENGTH]
+    return [replace(recipe, begin_with=digest) for recipe in recipes]
 
 
 def settle(recipes: list[Recipe], folders: list[RunFolder], device: str, resume: bool) -> list[Recipe]:

@@ -24,6 +24,10 @@ class Where:
     """Folder of the data set; None takes the default of `load_dataset`."""
     teacher_weights: Path | None = None
     """Checkpoint file or run folder of the teacher; None takes the shipped, torchvision's or the trained one."""
+    teacher_ema: bool | None = None
+    """Whether to take the moving average where the teacher's file has one (see `load_checkpoint`)."""
+    student_weights: Path | None = None
+    """Checkpoint file or run folder that students begin with; None draws fresh weights. The recipe keeps its digest."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int | None = None

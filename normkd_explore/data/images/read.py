@@ -66,7 +66,7 @@ def read_rgb(path: Path) -> Image.Image:
 
 def read_picture(path: Path) -> tuple[Image.Image, Oddity]:
     """Read an image file as RGB, and tell what is odd about it; errors are those of `read_rgb`."""
-    return _named(path, _as_rgb)
+    return _named(path, as_rgb)
 
 
 def oddity_of(path: Path) -> Oddity:
@@ -74,7 +74,7 @@ def oddity_of(path: Path) -> Oddity:
 
     def look(image: Image.Image) -> Oddity:
         ordinary = image.mode in ("1", "L", "P", "RGB", "CMYK") and "transparency" not in image.info
-        return _pictures(image) if ordinary else _as_rgb(image)[1]
+        return _pictures(image) if ordinary else as_rgb(image)[1]
 
     return _named(path, look)
 
@@ -123,7 +123,8 @@ def _named(path: Path, use: Callable[[Image.Image], Result]) -> Result:
         raise ValueError(f"{path} cannot be read as an image ({reason}); replace or remove it") from problem
 
 
-def _as_rgb(image: Image.Image) -> tuple[Image.Image, Oddity]:
+def as_rgb(image: Image.Image) -> tuple[Image.Image, Oddity]:
+    """An opened image in RGB, and what is odd about it; a ValueError where its values have no certain meaning."""
     found = _pictures(image)
     if image.mode == "F" or image.mode.startswith("I"):
         image, dim = _narrowed(image)

@@ -61,6 +61,8 @@ class Recipe:
     """Side of the images in pixels; None takes the data set's own."""
     data_options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `load_dataset`, e.g. {"train_size": 10000} for glyphs."""
+    begin_with: str | None = None
+    """Digest of the weights that the student begins with (see `Where.student_weights`); None draws them from `seed`."""
 
     def __post_init__(self) -> None:
         get_method(self.method)
@@ -88,7 +90,8 @@ class Recipe:
         """A short digest of all that must be equal for a fair comparison: not method, settings, seed, compile."""
         values = asdict(self)
         free = ["preset", "teacher", "method", "settings", "seed", "compile"]
-        free += ["data_seed"] if self.data_seed is None else []  # then it is the digest of versions without this field
+        # Then it is the digest of versions without these fields.
+        free += [name for name in ("data_seed", "begin_with") if values[name] is None]
         shared = sorted((name, value) for name, value in values.items() if name not in free)
         return hashlib.sha256(repr(shared).encode()).hexdigest()[:12]
 

@@ -86,6 +86,8 @@ class RunFolder:
         before = self.recipe()
         changed = [name for name in vars(recipe) if getattr(before, name) != getattr(recipe, name)]
         if changed:
+            if self.finished and "epochs" in changed and set(changed) <= {"epochs", "milestones"}:
+                raise ValueError(self._other_length(before.epochs, recipe.epochs))
             details = "; ".join(f"{n}: {getattr(before, n)!r} before, {getattr(recipe, n)!r} now" for n in changed)
             raise ValueError(
                 f"{self.path} was started with another recipe ({details}). Resume with the same options, "
@@ -93,6 +95,18 @@ class RunFolder:
             )
         if inputs:
             check_inputs(self.path, inputs)
+
+    def _other_length(self, before: int, wanted: int) -> str:
+        ways = f"For a run of {wanted} epochs, give --out another folder and leave --resume out."
+        if wanted > before:
+            ways += (
+                f" To go on from these weights, add --student-weights {self.path} and set --epochs to how many are to "
+                "follow; their learning rate begins anew."
+            )
+        return (
+            f"{self.path} is finished: its {before} epochs are a whole schedule, at whose end the learning rate is "
+            f"lowest, and no part of one of {wanted}. {ways}"
+        )
 
     def recipe(self) -> Recipe:
         """The recipe that this folder was started with."""

@@ -20,6 +20,7 @@ from normkd_explore.training.machine.processes import say_once
 WAY_OUT = {
     "teacher": "A teacher has to know the student's classes: train one on these images with `normkd teacher PRESET` "
     "and the same --data-root, or give weights trained on them with --teacher-weights.",
+    "student": "Leave --student-weights out to begin with fresh weights.",
     "model": "Name the data that it was trained on with --data-root (and --dataset), or weights for these classes.",
 }
 
@@ -71,6 +72,16 @@ def settled(model: nn.Module, dataset: Dataset, who: str) -> nn.Module:
         remember_origin(model, replace(origin, class_names=dataset.class_names))
         say_once(f"{who} has the classes of {dataset.name} in another order; its outputs were put in this one.")
     return model
+
+
+def tell_of_change(dataset: Dataset, model: nn.Module, who: str) -> None:
+    """Say where a network that goes on learning sees pixels normalised otherwise than before."""
+    origin = origin_of(model)
+    if origin.mean is not None and (origin.mean, origin.std) != (dataset.mean, dataset.std):
+        say_once(
+            f"{who} was trained on pixels normalised by mean {origin.mean} and std {origin.std}; from here on it sees "
+            f"those of {dataset.name} ({dataset.mean}, {dataset.std}) and has to get used to them."
+        )
 
 
 def as_trained(dataset: Dataset, model: nn.Module, who: str) -> Dataset:

@@ -24,16 +24,23 @@ IMAGENET_CLASSES = 1000
 WORDNET = re.compile(r"n\d{8}")
 
 
-def load_teacher(name: str, dataset: Dataset, weights: str | Path | None, trained: Path | None = None) -> nn.Module:
+def load_teacher(
+    name: str,
+    dataset: Dataset,
+    weights: str | Path | None,
+    trained: Path | None = None,
+    ema: bool | None = None,
+) -> nn.Module:
     """The teacher `name` with weights for `dataset`.
 
     `weights` is a checkpoint file or a run folder; without it the shipped teacher (glyphs), torchvision's weights
     (ImageNet with its 1,000 classes) or the run folder `trained` that `normkd teacher` left are taken, in this order.
     FileNotFoundError says how to get one. A ValueError says where the weights are for other classes; the same classes
-    in another order are put in this one (see `provenance`).
+    in another order are put in this one (see `provenance`). `ema` chooses between the weights of a file and their
+    moving average (see `load_checkpoint`).
     """
     if weights is not None:
-        return load_for(dataset, name, weights_file(Path(weights)), "teacher")
+        return load_for(dataset, name, weights_file(Path(weights)), "teacher", ema)
     shipped = SHIPPED.get((dataset.name, name))
     if shipped:
         return load_checkpoint(name, _asset(shipped), num_classes=dataset.num_classes)
