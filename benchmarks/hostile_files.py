@@ -26,7 +26,7 @@ from PIL import EpsImagePlugin
 
 from benchmarks.hostile_kinds import MADE, write_images, write_logits, write_pickles, write_weights
 from normkd_explore.analysis.logit_files import load_logits
-from normkd_explore.data.images.read import read_rgb
+from normkd_explore.data.read import read_rgb
 from normkd_explore.data.safe_pickle import read_pickle
 from normkd_explore.models import load_checkpoint
 from normkd_explore.models.origin import read_origin

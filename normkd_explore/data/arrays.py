@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from normkd_explore.data.images.read import as_rgb
+from normkd_explore.data.read import as_rgb
 
 Colours = tuple[float, float, float]  # a number for red, green and blue
 

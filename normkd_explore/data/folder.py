@@ -17,7 +17,7 @@ from normkd_explore.data.dataset import IMAGENET_MEAN, IMAGENET_STD, ArraySplit,
 from normkd_explore.data.holdout import HOLDOUT_CAP, HOLDOUT_FRACTION, TEST_FRACTION, balanced_holdout
 from normkd_explore.data.images.decode import SMALL, decode_and_look, fits_in_memory, small_image_size, some_paths
 from normkd_explore.data.images.files import Listing, list_class_folders, some_of
-from normkd_explore.data.images.read import DARK, Oddity, describe_oddities, oddity_of
+from normkd_explore.data.read import DARK, Oddity, describe_oddities, oddity_of
 from normkd_explore.data.split_folders import find_split_folders
 from normkd_explore.data.views import Views
 

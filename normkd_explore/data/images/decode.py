@@ -19,9 +19,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from normkd_explore.data import read
 from normkd_explore.data.cache import cached_tensors
 from normkd_explore.data.dataset import ArraySplit
-from normkd_explore.data.images import read
 from normkd_explore.data.images.files import Listing, some_of
 
 SMALL = 96  # pixels: images whose shorter side is larger are streamed

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from normkd_explore.data.dataset import FileSplit
-from normkd_explore.data.images.read import SUFFIXES
+from normkd_explore.data.read import SUFFIXES
 
 OWN_FILES = ({"config.yaml", "environment.json"}, {"cache.json", "checks.i32"})
 """Files that, side by side, mark a run folder and a folder of a teacher's logits."""

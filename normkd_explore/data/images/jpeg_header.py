@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from normkd_explore.data.images.read import open_image
+from normkd_explore.data.read import open_image
 
 END_OF_IMAGE = b"\xff\xd9"  # without it a file is cut off
 TABLES, HUFFMAN, SCAN = 0xDB, 0xC4, 0xDA  # quantisation tables, Huffman tables, where the pixels begin

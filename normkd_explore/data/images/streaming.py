@@ -27,7 +27,7 @@ from normkd_explore.data.images.decode import EVALUATION_MARGIN, evaluation_pict
 from normkd_explore.data.images.gpu_jpeg import Refused, announce, choose_decoder, decode_and_cut
 from normkd_explore.data.images.jpeg_batch import Box, JpegBytes, PackedFiles, pack, stack_pictures, unpack
 from normkd_explore.data.images.jpeg_header import whole_rgb_jpeg
-from normkd_explore.data.images.read import open_image, read_rgb
+from normkd_explore.data.read import open_image, read_rgb
 from normkd_explore.files.regular import NotRegularError, require_regular
 
 MOST_WORKERS = 8

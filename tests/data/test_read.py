@@ -8,8 +8,8 @@ from PIL import EpsImagePlugin, Image, TiffImagePlugin
 
 from normkd_explore.data import load_dataset
 from normkd_explore.data.images.jpeg_header import whole_rgb_jpeg
-from normkd_explore.data.images.read import Oddity, oddity_of, read_picture, read_rgb, size_of
 from normkd_explore.data.images.streaming import JpegFiles, PictureFiles
+from normkd_explore.data.read import Oddity, oddity_of, read_picture, read_rgb, size_of
 from tests.helpers.image_files import EPS, encoded, png_that_claims, within, write_folder
 
 RAMP_HW = np.linspace(0, 65535, 64 * 64).reshape(64, 64).round()
@@ -185,7 +185,7 @@ def test_a_size_beyond_the_limit_is_known_from_the_header(tmp_path, kind):
 def test_a_jpeg_beyond_the_limit_is_not_for_the_gpu(monkeypatch):
     content = encoded(Image.new("RGB", (40, 40)), "JPEG")
     assert whole_rgb_jpeg(content)
-    monkeypatch.setattr("normkd_explore.data.images.read.MOST_PIXELS", 1599)
+    monkeypatch.setattr("normkd_explore.data.read.MOST_PIXELS", 1599)
     assert not whole_rgb_jpeg(content)
 
 
