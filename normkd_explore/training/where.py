@@ -24,10 +24,6 @@ class Where:
     """Folder of the data set; None takes the default of `load_dataset`."""
     teacher_weights: Path | None = None
     """Checkpoint file or run folder of the teacher; None takes the shipped, torchvision's or the trained one."""
-    teacher_ema: bool | None = None
-    """Whether to take the moving average where the teacher's file has one (see `load_checkpoint`)."""
-    student_weights: Path | None = None
-    """Checkpoint file or run folder that students begin with; None draws fresh weights. The recipe keeps its digest."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int | None = None
@@ -36,6 +32,10 @@ class Where:
     """Keeps the teacher's logits, also for the next training with this `Where`; None computes them at every step."""
     deterministic: bool = False
     """Whether a GPU may use only algorithms that give the same bits in every run (see `determinism`)."""
+    teacher_ema: bool | None = None
+    """Whether to take the moving average where the teacher's file has one (see `load_checkpoint`)."""
+    student_weights: Path | None = None
+    """Checkpoint file or run folder that students begin with; None draws fresh weights. The recipe keeps its digest."""
 
 
 HERE = Where()

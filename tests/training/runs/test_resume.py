@@ -98,5 +98,7 @@ def test_resuming_a_finished_run_returns_its_summary(whole_runs):
 def test_resuming_a_finished_run_with_another_recipe_is_refused_too(whole_runs):
     """Its old summary would otherwise be taken for the new recipe's result."""
     folder, where = whole_runs
-    with pytest.raises(ValueError, match=r"another recipe .*epochs: 2 before, 3 now"):
+    with pytest.raises(ValueError, match=r"another recipe .*lr: 0.1 before, 0.2 now"):
+        train(toy_recipe("kd", lr=0.2), folder / "kd", where, resume=True, watch=quiet, dataset=toy_dataset())
+    with pytest.raises(ValueError, match=r"kd is finished: its 2 epochs .* no part of one of 3\. .* --out another"):
         train(toy_recipe("kd", epochs=3), folder / "kd", where, resume=True, watch=quiet, dataset=toy_dataset())
