@@ -4,13 +4,19 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import normkd_explore  # noqa: F401  before torch, here and in kernels: it says how long waiting threads spin
 
 ROOT = Path(__file__).parent
+KERNELS = ("notebooks/", "tests/browser/", "tests/notebooks/")
+"""These start kernels and browsers. Two kernels that start at the same moment may be given the same ports."""
 pytest.register_assert_rewrite("tests.helpers")  # a failed assert there shows its values too
+settings.register_profile("unhurried", deadline=None)  # on a busy machine a slow example says nothing
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +27,22 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if hasattr(config.option, "nbval_sanitize_with"):  # absent where nbval is not installed
         config.option.nbval_sanitize_with = str(ROOT / "notebooks" / "sanitize.cfg")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # torch is not loaded yet
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+@pytest.hookimpl(optionalhook=True)  # unknown where pytest-xdist is not installed
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give out tests file by file, so that what a file's tests share is made once; one worker has all kernels."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "kernels" if file.startswith(KERNELS) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

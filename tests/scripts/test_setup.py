@@ -146,9 +146,23 @@ def test_make_test_runs_tests_and_notebooks_and_passes_failure_on(checkout: Path
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["testpaths"] == ["tests", "notebooks"]
     assert result.returncode == 0
-    spinning, tests = ["-m", "normkd_explore.spinning", "-m"], ["pytest", "--nbval"]
+    spinning, tests = ["-m", "normkd_explore.spinning", "-m"], ["pytest", "--nbval", "-n", "auto", "--maxprocesses=8"]
     assert run("make", "test", cwd=checkout).stdout.split() == [*spinning, "mypy", *spinning, *tests]
     assert run("make", "test", cwd=checkout, STAND_IN_STATUS="1").returncode != 0
+
+
+def test_one_worker_has_all_kernels_and_every_file_one_worker(pytestconfig, monkeypatch) -> None:
+    class ByFile:
+        def __init__(self, config: object, log: object) -> None: ...
+
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0]
+
+    monkeypatch.setattr("xdist.scheduler.LoadFileScheduling", ByFile)
+    plugin = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    scope = plugin.pytest_xdist_make_scheduler(pytestconfig, None)._split_scope
+    assert scope("notebooks/01_a.ipynb::Cell 0") == scope("tests/browser/test_race.py::test_a[x]") == "kernels"
+    assert scope("tests/losses/test_errors.py::test_a") == "tests/losses/test_errors.py"
 
 
 @pytest.mark.parametrize("target", ["lab", "test"])
