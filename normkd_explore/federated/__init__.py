@@ -14,7 +14,8 @@ from normkd_explore.federated.defences import ExpGuard, SpectralFilter, client_s
 from normkd_explore.federated.exchange import exchange, forge, predict
 from normkd_explore.federated.federation import Federation
 from normkd_explore.federated.folder import FederatedFolder
-from normkd_explore.federated.recipe import FederatedRecipe, federated_lesson, federated_preset
+from normkd_explore.federated.lesson import PocketNet, federated_lesson
+from normkd_explore.federated.recipe import FederatedRecipe, federated_preset
 from normkd_explore.federated.rounds import federate, prepare, run_rounds
 from normkd_explore.federated.rules import AGGREGATIONS, make_aggregation
 from normkd_explore.federated.split import deal, dirichlet
@@ -36,6 +37,7 @@ __all__ = [
     "Mean",
     "Median",
     "PCFDLA",
+    "PocketNet",
     "Random",
     "SpectralFilter",
     "TrimmedMean",

@@ -13,7 +13,6 @@ from normkd_explore.training.recipes.presets import get_preset
 from normkd_explore.training.recipes.recipe import Recipe
 
 NO_ATTACK = "none"
-LESSON_DATA = {"train_size": 8_800, "val_size": 1_000, "test_size": 2_000}
 
 
 @dataclass(frozen=True)
@@ -116,21 +115,6 @@ def federated_preset(name: str, method: str = "normkd", seed: int = 0, **changes
     shared = {field.name: getattr(base, field.name) for field in fields(Recipe)}
     changes = {"lr": min(base.lr, 0.05), **changes}
     return FederatedRecipe(**{**shared, "milestones": (), "schedule": "one_cycle", **changes})
-
-
-def federated_lesson(recipe: FederatedRecipe) -> FederatedRecipe:
-    """The recipe cut to ten glyphs, the digits, and to what two CPU cores do in half a minute or so."""
-    if recipe.dataset != "glyphs":
-        return recipe
-    sizes: dict[str, Any] = {
-        "classes": 10,
-        "public": 400,
-        "rounds": 3,
-        "batch_size": 16,
-        "first_epochs": 8,
-        "epochs": 2,
-    }
-    return replace(recipe, data_options={**recipe.data_options, **LESSON_DATA}, **sizes)
 
 
 def _require(condition: bool, name: str, found: object, wanted: str) -> None:

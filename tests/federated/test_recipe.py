@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from normkd_explore.federated import FederatedRecipe, federated_lesson, federated_preset
+from normkd_explore.federated import FederatedRecipe, federated_preset
 
 PRESET = "glyphs/resnet20-resnet8"
 ATTACKED = {"malicious": 2, "attack": "pcfdla", "strength": 20.0}
@@ -41,13 +41,6 @@ def test_budgets_are_equal_where_a_comparison_is_fair():
 def test_victims_are_those_who_do_not_lie():
     assert federated_preset(PRESET, **ATTACKED).victims == range(6)
     assert federated_preset(PRESET, **ATTACKED).clean().victims == range(8)
-
-
-def test_the_lesson_is_short_and_of_glyphs_alone():
-    lesson = federated_lesson(federated_preset(PRESET, **ATTACKED))
-    assert lesson.rounds < 10 and lesson.attack == "pcfdla"
-    other = federated_preset("cifar100/resnet32x4-resnet8x4")
-    assert federated_lesson(other) is other
 
 
 @pytest.mark.parametrize(

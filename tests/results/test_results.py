@@ -20,10 +20,11 @@ from normkd_explore.results import (
     read_rows,
     write_rows,
 )
+from normkd_explore.results.federated import FEDERATED
 from normkd_explore.results.students import SHIPPED, lesson_student
 from normkd_explore.training import evaluate, get_preset, lesson
 
-TABLES = sorted(file.stem.removeprefix("measured_") for file in FOLDER.glob("measured_*.csv"))
+TABLES = sorted(file.stem.removeprefix("measured_") for file in FOLDER.glob("measured_*.csv") if file.name != FEDERATED)
 ROUNDING = ("avx2", "two_threads")  # these show bits, not means
 PAPER_PRESET = "glyphs/resnet20-resnet8"
 
