@@ -35,6 +35,7 @@ class TokenLoss(nn.Module):
         l = Σ over positions with mask  weight · divergence(z_s / T_s, z_t / T_t)  /  number of such positions
 
     Long and short sequences are not averaged first: each position counts once. Without any such position the loss is 0.
+    Where several batches or processes make one step, multiply by this batch's number of positions over all of them.
 
     Args:
         policy, divergence: as in `DistillationLoss`; nothing that looks at several positions at once, learns, or

@@ -1,1 +1,1 @@
-"""Small worked examples that a notebook runs in seconds."""
+"""Small worked examples: each runs in seconds, and each is tested."""

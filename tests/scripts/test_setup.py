@@ -55,7 +55,7 @@ def test_constraints_pin_what_pyproject_asks_for() -> None:
     assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
     versions = dict(line.split("==") for line in pins)
     assert len(versions) == len(pins)
-    for wanted in requirements("lab", "dev"):
+    for wanted in requirements("lab", "tune", "examples", "dev"):
         assert wanted.name in versions, f"constraints.txt does not pin {wanted.name}"
         assert versions[wanted.name] in wanted.specifier, f"constraints.txt breaks {wanted}"
 
