@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from normkd_explore.federated.recipe import NO_ATTACK, FederatedRecipe
-from normkd_explore.files.writing import explained, write_json
 from normkd_explore.models import save_weights
 from normkd_explore.notices import notice
 from normkd_explore.training.runs.checkpoint import place
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs
+from normkd_explore.training.runs.results import WEIGHTS
 from normkd_explore.training.summary import describe_settings
 from normkd_explore.training.where import Where, default_folder
 
@@ -22,15 +22,29 @@ KIND = "federated"
 """Value of "kind" in summary.json, which a single student's has not."""
 
 
+class FederatedSummary(TypedDict):
+    """What is asked of the summary of a federation."""
+
+    kind: Literal["federated"]
+    test: Any
+    weights: NotRequired[dict[str, str]]
+
+
 class FederatedFolder(RunFolder):
     """config.yaml holds a `FederatedRecipe`, metrics.jsonl one object a round, clients/N.safetensors the weights."""
 
-    def recipe(self) -> FederatedRecipe:
-        """The recipe that this folder was started with."""
-        path = self.path / "config.yaml"
-        if not path.exists():
-            raise FileNotFoundError(f"{self.path} is no run folder: it has no config.yaml.")
-        return FederatedRecipe.from_yaml(path.read_text(encoding="utf-8"))
+    recipe_type = FederatedRecipe
+    summary_type = FederatedSummary
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files of weights that a finished federation has, one a client."""
+        recipe = self.recipe()
+        assert isinstance(recipe, FederatedRecipe)
+        return [self._client(number) for number in range(recipe.clients)]
+
+    def _client(self, number: int) -> Path:
+        return self.path / "clients" / f"{number}.safetensors"
 
     @classmethod
     def default(cls, recipe: FederatedRecipe, where: Where) -> Path:
@@ -67,15 +81,15 @@ class FederatedFolder(RunFolder):
             "train_seconds": round(sum(record["seconds"] for record in federation.history), 1),
             "inputs": inputs,
         }
-        self._write_weights(federation)
-        write_json(self.path / "summary.json", summary)
+        summary[WEIGHTS] = self._write_weights(federation)
+        self.write_summary(summary)
         return summary
 
-    def _write_weights(self, federation: Federation) -> None:
+    def _write_weights(self, federation: Federation) -> dict[str, str]:
         recipe, dataset = federation.recipe, federation.dataset
         metadata = {"model": recipe.student, "dataset": dataset.name, "num_classes": str(dataset.num_classes)}
-        clients = self.path / "clients"
-        with explained(clients):
-            clients.mkdir(exist_ok=True)
-            for client in federation.clients:
-                save_weights(client.local.module, clients / f"{client.number}.safetensors", metadata=metadata)
+        places = {self._client(client.number): client.local.module for client in federation.clients}
+        return {
+            place.relative_to(self.path).as_posix(): save_weights(module, place, metadata=metadata)
+            for place, module in places.items()
+        }

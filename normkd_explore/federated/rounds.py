@@ -24,6 +24,7 @@ from normkd_explore.training.machine.interrupt import Interrupted, StopRequest
 from normkd_explore.training.material import open_dataset
 from normkd_explore.training.run import Moment
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, save_checkpoint
+from normkd_explore.training.runs.folders import finished_summary
 from normkd_explore.training.runs.inputs import Inputs, describe_inputs
 from normkd_explore.training.runs.lock import locked
 from normkd_explore.training.where import HERE, Where
@@ -91,7 +92,8 @@ class _Work:
         """One federation to its end, or the summary of one that got there before."""
         if resume and folder.finished:
             folder.check_same(recipe, self.inputs)
-            return folder.summary()
+            if (summary := finished_summary(folder)) is not None:
+                return summary
         with locked(folder.path):
             folder.start(recipe, resume, str(self.fabric.device), self.inputs)
             federation = Federation(recipe, self.dataset, self.fabric, twin.metrics() if twin else None)

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from normkd_explore.files.regular import NotRegularError, require_regular
 from normkd_explore.files.writing import replacing
 
 CHECKSUM = "sha256"
@@ -67,6 +68,15 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The texts of a file; nothing is checked but its header."""
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+def checksum_of(path: Path) -> str | None:
+    """The checksum that a file carries, or None; a file that cannot be read has none, as its reader will say."""
+    try:
+        require_regular(path)
+        return read_metadata(path).get(CHECKSUM)
+    except (OSError, SafetensorError, NotRegularError):
+        return None
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:

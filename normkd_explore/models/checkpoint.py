@@ -66,8 +66,8 @@ def load_checkpoint(
     return model
 
 
-def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes a network's state dict as safetensors, under the plain names that load_checkpoint knows.
+def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> str:
+    """Writes a network's state dict as safetensors, under the plain names that load_checkpoint knows; its checksum.
 
     The file appears under its name only when complete and on the disk, an interruption leaves the file of that
     name as it was, and equal weights and metadata give equal files. It carries a checksum, which load_checkpoint
@@ -93,7 +93,7 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
     path = Path(path)
     with explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, tensors, metadata)
+    return write_tensors(path, tensors, metadata)
 
 
 def _created(name: str, state: Mapping[str, Tensor], num_classes: int | None) -> tuple[nn.Module, str]:

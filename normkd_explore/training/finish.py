@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from normkd_explore.data import Dataset
-from normkd_explore.files.writing import write_json
 from normkd_explore.models import save_weights
 from normkd_explore.training.evaluate import eval_batches, evaluate
 from normkd_explore.training.machine import processes
@@ -13,6 +12,7 @@ from normkd_explore.training.material import Material
 from normkd_explore.training.prepare import Prepared
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
+from normkd_explore.training.runs.results import WEIGHTS
 from normkd_explore.training.summary import summarise
 from normkd_explore.training.teacher.provenance import origin_here
 
@@ -51,5 +51,6 @@ def _write_results(run: Run, dataset: Dataset, summary: dict[str, Any], data: st
         "method": recipe.method,
         **origin_here(dataset, data).texts(),
     }
-    save_weights(run.learner.module, run.kept.student, metadata=metadata)
-    write_json(run.kept.path / "summary.json", summary)
+    folder = run.kept
+    summary[WEIGHTS] = {folder.student.name: save_weights(run.learner.module, folder.student, metadata=metadata)}
+    folder.write_summary(summary)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
 import normkd_explore
+from normkd_explore.files.records import RecordError, read_json
 from normkd_explore.files.writing import write_json
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import is_deterministic
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "safetensors", "timm")
 Environment = dict[str, Any]
+
+
+class EnvironmentRecord(TypedDict):
+    """What is asked of an environment.json of before."""
+
+    packages: NotRequired[dict[str, Any] | None]
+    cpu: NotRequired[dict[str, Any] | None]
+    resumed: NotRequired[list[EnvironmentRecord]]
 
 
 def describe_environment(device: str | None = None) -> Environment:
@@ -59,11 +68,9 @@ def record_environment(path: Path, now: Environment, resume: bool) -> str | None
 
 def _read(path: Path) -> Environment | None:
     """The recorded environment; None where there is none, or none that can be read (it decides nothing)."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    with suppress(RecordError):
+        return read_json(path, EnvironmentRecord, "")
+    return None
 
 
 def _difference(before: Environment, now: Environment) -> str | None:

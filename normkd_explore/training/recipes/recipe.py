@@ -6,11 +6,13 @@ It is one frozen object that a run folder keeps as config.yaml.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import yaml
 
+from normkd_explore.files.records import parse_yaml
+from normkd_explore.files.shapes import mismatch
 from normkd_explore.methods import Settings, get_method
 from normkd_explore.training.recipes.schedule import Schedule, scale_milestones
 
@@ -103,15 +105,17 @@ class Recipe:
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
-        """Read a config.yaml; a ValueError names fields that this version does not know."""
-        values = yaml.safe_load(text)
-        known = {item.name for item in fields(cls)}
-        if not isinstance(values, dict) or not set(values) <= known:
-            extra = sorted(set(values) - known) if isinstance(values, dict) else "no mapping"
-            raise ValueError(f"config.yaml: found {extra}, wanted the fields of a recipe: {', '.join(sorted(known))}.")
-        values["settings"] = Settings(**values["settings"])
-        values["milestones"] = tuple(values["milestones"])
-        return cls(**values)
+        """Read the text of a config.yaml; a ValueError names what is missing, unknown or of another type."""
+        values = parse_yaml(text)
+        if problem := mismatch(values, cls):
+            raise ValueError(f"config.yaml: {problem}.")
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Self:
+        """A recipe from the values in a config.yaml, which are of the types of its fields."""
+        settings, milestones = Settings(**values["settings"]), tuple(values.get("milestones", ()))
+        return cls(**{**values, "settings": settings, "milestones": milestones})
 
 
 def _require(condition: bool, name: str, found: object, wanted: str) -> None:

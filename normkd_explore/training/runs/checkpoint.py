@@ -8,18 +8,19 @@ last, so a checkpoint without it never existed.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from normkd_explore.files.records import CHECKSUM, RecordError, json_checksum, read_json, sealed
+from normkd_explore.files.regular import NotRegularError, require_regular
 from normkd_explore.files.tensors import tensor_bytes
 from normkd_explore.files.writing import WriteError, explained, remove_leftovers, replacing, write_json
 
@@ -30,6 +31,12 @@ _NAME = re.compile(r"epoch(\d+)-step(\d+)\.json")
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the text names the file and what is wrong with it."""
+
+
+class Header(TypedDict):
+    """What is asked of a header before its checksum says that it is one of ours."""
+
+    format: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def _write(path: Path, epoch: int, step: int, state: dict[str, Any], recipe: str
     digest = hashlib.sha256(content).hexdigest()
     header = {"format": FORMAT, "recipe": recipe, "epoch": epoch, "step": step}
     header |= {"bytes": len(content), "sha256": digest, "state": tree}
-    write_json(path.with_suffix(".json"), {"checksum": _checksum(header), **header})
+    write_json(path.with_suffix(".json"), sealed(header))
 
 
 def remove_checkpoint(header: Path) -> None:
@@ -144,7 +151,10 @@ def load_checkpoint(header_path: Path, recipe: str | None = None) -> Checkpoint:
         )
     path = header_path.with_suffix(".safetensors")
     try:
+        require_regular(path)
         payload = path.read_bytes()
+    except NotRegularError as error:
+        raise CheckpointError(f"checkpoint {error}.") from error
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}.") from error
     if len(payload) != header["bytes"]:
@@ -162,16 +172,16 @@ def load_checkpoint(header_path: Path, recipe: str | None = None) -> Checkpoint:
 
 def _read_header(path: Path) -> dict[str, Any]:
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-        found, checksum = header["format"], header.pop("checksum", None)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"checkpoint header {path} is damaged: {error!r}.") from error
+        header = read_json(path, Header, "")
+    except RecordError as error:
+        raise CheckpointError(f"checkpoint header {str(error).strip()}") from error
+    found, checksum = header["format"], header.pop(CHECKSUM, None)
     if found != FORMAT:
         raise CheckpointError(
             f"checkpoint {path} has format {found}; this version reads format {FORMAT}. Continue with the version of "
             "normkd_explore that wrote it (see environment.json of the run), or start a new run with --out."
         )
-    if checksum != _checksum(header):
+    if checksum != json_checksum(header):
         raise CheckpointError(f"checkpoint header {path} is damaged: its checksum is not the one that was written.")
     if (header["epoch"], header["step"]) != position_of(path):
         raise CheckpointError(
@@ -179,12 +189,6 @@ def _read_header(path: Path) -> dict[str, Any]:
             "it its own name back."
         )
     return header
-
-
-def _checksum(header: dict[str, Any]) -> str:
-    """SHA-256 of the header as canonical JSON: sorted keys, no spaces."""
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _detach_tensors(value: Any, tensors: dict[str, Tensor], name: str) -> Any:

@@ -12,18 +12,25 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from normkd_explore.files.records import RecordError, read_json_lines, read_yaml
 from normkd_explore.files.writing import explained, remove_leftovers, write_text
 from normkd_explore.notices import notice
 from normkd_explore.training.machine.environment import describe_environment, record_environment
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
 from normkd_explore.training.runs.inputs import Inputs, check_inputs, write_inputs
+from normkd_explore.training.runs.results import StudentSummary, damage, read_summary, write_summary
+
+RESTORE = "Bring it back from a copy: it says what was trained. Or start a new run with --out."
 
 
 class RunFolder:
     """One folder a run. Opening it for a new run refuses to overwrite; opening it to resume checks the recipe."""
+
+    recipe_type: ClassVar[type[Recipe]] = Recipe
+    summary_type: ClassVar[Any] = StudentSummary
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -38,7 +45,16 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run reached its last epoch and wrote its results."""
-        return (self.path / "summary.json").exists()
+        return self._summary.exists()
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files of weights that a finished run has."""
+        return [self.student]
+
+    @property
+    def _summary(self) -> Path:
+        return self.path / "summary.json"
 
     def start(self, recipe: Recipe, resume: bool, device: str | None = None, inputs: Inputs | None = None) -> None:
         """Create the folder for `recipe`, or check that it holds the same recipe, teacher and data when resuming.
@@ -113,7 +129,11 @@ class RunFolder:
         path = self.path / "config.yaml"
         if not path.exists():
             raise FileNotFoundError(f"{self.path} is no run folder: it has no config.yaml.")
-        return Recipe.from_yaml(path.read_text(encoding="utf-8"))
+        values = read_yaml(path, self.recipe_type, RESTORE)
+        try:
+            return self.recipe_type.from_values(values)
+        except ValueError as error:
+            raise RecordError(f"{path} is damaged or of another kind: {error} {RESTORE}") from error
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write metrics.jsonl: one line an epoch. Rewritten whole, so that a resumed run never repeats an epoch.
@@ -129,13 +149,21 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        remedy = "A training with --resume writes it again, from what its checkpoints hold."
+        return read_json_lines(path, dict[str, Any], remedy) if path.exists() else []
 
     def summary(self) -> dict[str, Any]:
-        """summary.json; a FileNotFoundError says how to finish an unfinished run."""
-        path = self.path / "summary.json"
-        if not path.exists():
+        """summary.json; a FileNotFoundError says how to finish an unfinished run, a RecordError what is wrong."""
+        if not self.finished:
             raise FileNotFoundError(
                 f"{self.path} has no summary.json: the run is not finished. Continue it with --resume."
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_summary(self._summary, self.summary_type)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json, the last file of a run."""
+        write_summary(self._summary, summary)
+
+    def damage(self) -> str | None:
+        """A sentence about a result of a finished run that is missing or not what was written; None if all is well."""
+        return damage(self._summary, self.summary_type, self.weights)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from normkd_explore.files.records import RecordError
 from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
 from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.runs.checkpoint import list_checkpoints
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs
 from normkd_explore.training.runs.lock import locked
@@ -31,12 +33,33 @@ def start(recipes: list[Recipe], folders: list[RunFolder], resume: bool, inputs:
 def finished(recipes: list[Recipe], folders: list[RunFolder], inputs: list[Inputs]) -> list[dict[str, Any] | None]:
     """The summary of each folder that holds a finished run of its recipe, teacher and data; None for the others.
 
-    ValueError, naming what differs, where a finished run had another recipe, teacher or data.
+    ValueError, naming what differs, where a finished run had another recipe, teacher or data. A run whose results are
+    damaged counts as not finished (see `finished_summary`).
     """
     for recipe, folder, own in zip(recipes, folders, inputs, strict=True):
         if folder.finished:
             folder.check_same(recipe, own)
-    kept = [str(folder.path) for folder in folders if folder.finished]
+    summaries = [finished_summary(folder) for folder in folders]
+    kept = [str(folder.path) for folder, summary in zip(folders, summaries, strict=True) if summary is not None]
     if 0 < len(kept) < len(folders):
         notice(f"finished before and left as they are: {', '.join(kept)}")
-    return [folder.summary() if folder.finished else None for folder in folders]
+    return summaries
+
+
+def finished_summary(folder: RunFolder) -> dict[str, Any] | None:
+    """The summary of a finished run whose results are all there; else None: going on writes them again.
+
+    A RecordError says so where results are damaged and no checkpoint is there to write them from.
+    """
+    if not folder.finished:
+        return None
+    damage = folder.damage()
+    if damage is None:
+        return folder.summary()
+    if not list_checkpoints(folder.checkpoints):
+        raise RecordError(
+            f"{damage} The run is finished, and has no checkpoint to write it from again: bring the file back from a "
+            "copy, or start a new run with --out."
+        )
+    notice(f"{damage} It is written again from the last checkpoint.")
+    return None

@@ -7,13 +7,13 @@ teacher's weights and one of the data set; a run goes on only with the same ones
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from normkd_explore.data import ArraySplit, Dataset
+from normkd_explore.files.records import read_json
 from normkd_explore.files.writing import write_json
 from normkd_explore.training.teacher.frozen import Teacher
 
@@ -21,6 +21,13 @@ FILE = "inputs.json"
 LENGTH = 16  # hexadecimal digits that are kept of a SHA-256
 SIZES = 10_000  # files of a split whose size is asked for; on a network disk each question costs a round trip
 Inputs = dict[str, str | None]
+
+
+class InputsRecord(TypedDict):
+    """What is asked of inputs.json."""
+
+    data: str
+    teacher: str | None
 
 
 def describe_inputs(dataset: Dataset, teacher: Teacher | None) -> Inputs:
@@ -77,14 +84,13 @@ def read_inputs(folder: Path) -> Inputs:
     path = folder / FILE
     if not path.exists():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("data", "teacher")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error!r}), so nobody can say whether the run goes on with the same teacher and data. "
-            "Restore it from a copy; or delete it, if you are sure of both."
-        ) from error
+    found = read_json(
+        path,
+        InputsRecord,
+        "So nobody can say whether the run goes on with the same teacher and data. Restore it from a copy; or delete "
+        "it, if you are sure of both.",
+    )
+    return {name: found[name] for name in ("data", "teacher")}
 
 
 def check_inputs(folder: Path, inputs: Inputs) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import nn
 
 from normkd_explore.data import Dataset
+from normkd_explore.files.records import read_json, unsealed
+from normkd_explore.files.tensors import checksum_of
 from normkd_explore.models import create_model, load_checkpoint, pretrained_imagenet
 from normkd_explore.models.pretrained import WITH_WEIGHTS
 from normkd_explore.training.machine.processes import say_once
@@ -21,6 +24,14 @@ SHIPPED = {("glyphs", "resnet20"): "glyphs_resnet20.safetensors"}
 EXAMPLES = {("glyphs", "resnet8"): "glyphs_resnet8_ce.safetensors"}
 """Students after a short training with cross-entropy: something to look at before one has trained."""
 IMAGENET_CLASSES = 1000
+
+
+class NamingWeights(TypedDict):
+    """What is asked of the summary beside weights."""
+
+    weights: NotRequired[dict[str, str]]
+
+
 WORDNET = re.compile(r"n\d{8}")
 
 
@@ -91,7 +102,10 @@ def _asset(name: str) -> Path:
 
 
 def weights_file(path: Path) -> Path:
-    """The weights inside a run folder, or the file itself."""
+    """The weights inside a run folder, or the file itself.
+
+    ValueError where a run folder holds other weights than its summary names; what is inside a file, its reader checks.
+    """
     if path.is_dir():
         inside = path / "student.safetensors"
         if not inside.exists():
@@ -99,10 +113,26 @@ def weights_file(path: Path) -> Path:
                 f"{path} has no student.safetensors: the run did not finish. Continue it with --resume, "
                 "or name another run."
             )
+        _check_named(inside)
         return inside
     if not path.exists():
         raise FileNotFoundError(f"weights: {path} does not exist; wanted a checkpoint file or a run folder.")
     return path
+
+
+def _check_named(weights: Path) -> None:
+    """ValueError unless these are the weights that the summary beside them names, or it is too old to name any."""
+    path = weights.with_name("summary.json")
+    if not path.exists():
+        return  # killed between the two, or copied without it
+    remedy = f"Delete it if {weights.name} alone matters, or let --resume of that run write both again."
+    summary = unsealed(read_json(path, NamingWeights, remedy), path, remedy)
+    wanted = summary.get("weights", {}).get(weights.name)
+    if wanted and checksum_of(weights) not in (wanted, None):
+        raise ValueError(
+            f"{weights} holds other weights than {path} names: it was put there later. Put it elsewhere, or let "
+            "--resume of that run write its own again."
+        )
 
 
 def new_student(name: str, num_classes: int, seed: int) -> nn.Module:

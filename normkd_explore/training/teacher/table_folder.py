@@ -8,16 +8,17 @@ Letters: R rows of the table (images x views), B rows at hand, C classes.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from normkd_explore.files.locks import one_at_a_time
+from normkd_explore.files.records import RecordError, read_json
+from normkd_explore.files.regular import NotRegularError, require_regular
 from normkd_explore.files.writing import remove_leftovers, replacing, write_json
 from normkd_explore.training.teacher.kept_rows import KeptRows
 from normkd_explore.training.teacher.logit_table import CacheError, LogitTable, empty_rows, gigabytes, table_bytes
@@ -25,6 +26,13 @@ from normkd_explore.training.teacher.logit_table import CacheError, LogitTable, 
 FORMAT = 1
 HEADER, LOGITS, CHECKS, LOCK = "cache.json", "logits.f32", "checks.i32", "lock"
 VERIFY_ROWS = 1 << 16  # rows checked at a time: 26 MB for 100 classes
+
+
+class Header(TypedDict):
+    """What is asked of cache.json."""
+
+    format: int
+    identity: dict[str, Any]
 
 
 def create_folder(folder: Path, rows: int, classes: int, identity: dict[str, Any]) -> None:
@@ -97,13 +105,13 @@ def open_folder(folder: Path, rows: int, classes: int, identity: dict[str, Any],
 
 def _check_header(folder: Path, identity: dict[str, Any]) -> None:
     try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        found, known = header["identity"], header["format"]
-        differing = [name for name in identity if found.get(name) != identity[name]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CacheError(f"teacher cache: {folder / HEADER} is damaged ({error!r}). {_remedy(folder)}") from error
-    if known != FORMAT:
-        raise CacheError(f"teacher cache: {folder} has format {known}, wanted {FORMAT}. {_remedy(folder)}")
+        header = read_json(folder / HEADER, Header, _remedy(folder))
+    except RecordError as error:
+        raise CacheError(f"teacher cache: {error}") from error
+    if header["format"] != FORMAT:
+        raise CacheError(f"teacher cache: {folder} has format {header['format']}, wanted {FORMAT}. {_remedy(folder)}")
+    found = header["identity"]
+    differing = [name for name in identity if found.get(name) != identity[name]]
     if differing:
         pairs = "; ".join(
             f"{name}: found {_short(found.get(name))}, wanted {_short(identity[name])}" for name in differing
@@ -122,15 +130,18 @@ def _remedy(folder: Path) -> str:
 
 def _map_file(path: Path, dtype: torch.dtype, count: int) -> Tensor:
     try:
-        size = path.stat().st_size
+        size = require_regular(path)
         if size != 4 * count:
             raise CacheError(
                 f"teacher cache: {path} is damaged: it has {size:,} bytes, wanted {4 * count:,}. {_remedy(path.parent)}"
             )
         with open(path, "rb+"):
             return torch.from_file(str(path), shared=True, size=count, dtype=dtype)
-    except OSError as error:
-        raise CacheError(f"teacher cache: {path} cannot be opened for writing ({error.strerror}).") from error
+    except (OSError, NotRegularError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CacheError(
+            f"teacher cache: {path} cannot be opened for writing ({reason}). {_remedy(path.parent)}"
+        ) from error
 
 
 def _verified(folder: Path, kept: KeptRows) -> Tensor:
