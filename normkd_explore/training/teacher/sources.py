@@ -127,12 +127,10 @@ def _check_named(weights: Path) -> None:
         return  # killed between the two, or copied without it
     remedy = f"Delete it if {weights.name} alone matters, or let --resume of that run write both again."
     summary = unsealed(read_json(path, NamingWeights, remedy), path, remedy)
-    wanted = summary.get("weights", {}).get(weights.name)
-    if wanted and checksum_of(weights) not in (wanted, None):
-        raise ValueError(
-            f"{weights} holds other weights than {path} names: it was put there later. Put it elsewhere, or let "
-            "--resume of that run write its own again."
-        )
+    wanted, found = summary.get("weights", {}).get(weights.name), checksum_of(weights)
+    if wanted and found != wanted:
+        problem = f"holds other weights than {path} names: it was put there later" if found else "is damaged or cut off"
+        raise ValueError(f"{weights} {problem}. Take it from a copy, or let --resume of that run write its own again.")
 
 
 def new_student(name: str, num_classes: int, seed: int) -> nn.Module:

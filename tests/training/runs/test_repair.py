@@ -73,8 +73,8 @@ def of_another_kind(path):
 
 STUDENT = {
     flip: "is damaged: its SHA-256 does not match",
-    cut: "is damaged|is a truncated",
-    empty: "is damaged|is empty",
+    cut: "is damaged",
+    empty: "is damaged",
     remove: "is missing|has no student.safetensors",
     exchange: "holds other weights than",
 }
