@@ -55,8 +55,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         ChecksumError: the contents are not those that were written.
+        NotRegularError: it is no file.
         OSError, SafetensorError: no such file, or no whole one.
     """
+    require_regular(path)
     tensors, metadata = dict(sorted(load_file(path).items())), read_metadata(path)
     expected = metadata.get(CHECKSUM)
     if expected is not None and checksum(tensors, metadata) != expected:
@@ -66,6 +68,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The texts of a file; nothing is checked but its header."""
+    require_regular(path)
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
 
@@ -73,7 +76,6 @@ def read_metadata(path: Path) -> dict[str, str]:
 def checksum_of(path: Path) -> str | None:
     """The checksum that a file carries, or None; a file that cannot be read has none, as its reader will say."""
     try:
-        require_regular(path)
         return read_metadata(path).get(CHECKSUM)
     except (OSError, SafetensorError, NotRegularError):
         return None

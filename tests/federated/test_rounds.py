@@ -1,7 +1,6 @@
 """Federations in process: exact resume wherever they stop, what may and may not matter, and what the folder says."""
 
 import copy
-import json
 import os
 import signal
 from dataclasses import replace
@@ -178,7 +177,7 @@ def test_metrics_and_summary(whole):
         assert record["attacker_ranks"] == [1 + sum(score > scores[3] for score in scores)]
         assert sum(record["weights"]) == pytest.approx(1)
     assert attacked[0]["uploads_top1"][:3] == clean[0]["uploads_top1"][:3]  # before the first answer all is equal
-    stored = json.loads((out / "summary.json").read_text())
+    stored = FederatedFolder(out).summary()
     assert stored == summary and stored["kind"] == "federated" and sum(stored["private_images"]) == 40
     twin = FederatedFolder(out / "clean").summary()
     assert stored["drop"]["all"] == pytest.approx(twin["test"]["all"] - stored["test"]["all"])

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 from safetensors import SafetensorError
 
 from normkd_explore.files.records import RecordError, read_json, sealed, unsealed
-from normkd_explore.files.regular import NotRegularError, require_regular
+from normkd_explore.files.regular import NotRegularError
 from normkd_explore.files.tensors import CHECKSUM, ChecksumError, read_tensors
 from normkd_explore.files.writing import write_json
 
@@ -84,7 +84,6 @@ def damage(summary_path: Path, shape: Any, weights: Sequence[Path]) -> str | Non
 
 def _weights_problem(path: Path, wanted: str | None) -> str | None:
     try:
-        require_regular(path)
         _, texts = read_tensors(path)
     except FileNotFoundError:
         return f"{path} is missing."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 
 import pytest
 import torch
@@ -91,7 +90,7 @@ def test_resuming_a_finished_run_returns_its_summary(whole_runs):
     folder, where = whole_runs
     before = (folder / "kd" / "student.safetensors").stat().st_mtime_ns
     summary = train(toy_recipe("kd"), folder / "kd", where, resume=True, watch=quiet, dataset=toy_dataset())
-    assert summary == json.loads((folder / "kd" / "summary.json").read_text())
+    assert summary == RunFolder(folder / "kd").summary()
     assert (folder / "kd" / "student.safetensors").stat().st_mtime_ns == before
 
 
