@@ -6,16 +6,18 @@ import re
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 
 LABEL = re.compile(r"\s*\S+\s{2,}|\s*")  # a word with two spaces behind it, or the indentation
 INDENT = 2
 
 
 def notice(text: str) -> None:
-    """Print a text on stderr at once."""
+    """Print a text on stderr at once, where that is still open."""
     if sys.stderr.isatty():
         text = wrap(text, shutil.get_terminal_size().columns)
-    print(text, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a closed terminal ends no training
+        print(text, file=sys.stderr, flush=True)
 
 
 def wrap(text: str, width: int) -> str:

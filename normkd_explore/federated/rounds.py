@@ -53,7 +53,7 @@ def federate(
 
     Raises:
         ValueError, FileExistsError: the recipe does not fit the data, or the folder holds another run.
-        Interrupted: Ctrl-C or SIGTERM, with everything saved.
+        Interrupted: Ctrl-C, SIGTERM or a closed terminal, with everything saved.
         NonFiniteError: a client's gradient was not finite; the message names the client and the round.
     """
     if processes.launched():

@@ -37,7 +37,7 @@ def fit(
 
     Every student ends with the weights that it would have had alone, since nothing it uses depends on the others.
     After each epoch the students are evaluated on `eval_batches`, saved, and recorded under `eval_name`. `watch` is
-    called after every step. Ctrl-C and SIGTERM end with `Interrupted` after the current step, with everything saved;
+    called after every step. Ctrl-C, SIGTERM and a closed terminal end with `Interrupted` after the current step, saved;
     of several processes, all end after the same step, whichever got the signal. What is not finite is never saved: the
     NonFiniteError names the last checkpoint, from before that.
     """

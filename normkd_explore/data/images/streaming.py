@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -71,6 +72,7 @@ class StreamingBatches:
             generator=torch.Generator(),  # else every epoch would draw from torch's global generator
             pin_memory=device.type == "cuda",
             persistent_workers=self.workers > 0,
+            worker_init_fn=outlive_signals,
         )
 
     @property
@@ -224,6 +226,18 @@ def unless_error(loaded: Any) -> Any:
     if isinstance(loaded, Exception):
         raise loaded
     return loaded
+
+
+def outlive_signals(worker: int) -> None:
+    """Leave it to the main process what a signal to all of them means: it needs its workers until it has saved.
+
+    A closed terminal and Ctrl-C reach every process of a terminal, SIGTERM every one of a job (torchrun, SLURM).
+    Workers end when the main process says so, or is gone. The second SIGTERM ends one that hangs.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from normkd_explore.training.progress.pace import Pace
 from normkd_explore.training.progress.view import Display, Standing, State, find_display
 from normkd_explore.training.run import Moment, Run
@@ -29,10 +32,19 @@ class ProgressBar:
         if not self.runs:
             self.runs, self.finished = runs, len(runs[0].learner.history)
         self.pace.step(moment)
-        self._show_finished(self.display, moment)
-        if self.pace.now - self.refreshed > REFRESH_SECONDS:
-            self.refreshed = self.pace.now
-            self.display.show(self._state(moment))
+        with self._unless_closed():
+            self._show_finished(self.display, moment)
+            if self.pace.now - self.refreshed > REFRESH_SECONDS:
+                self.refreshed = self.pace.now
+                self.display.show(self._state(moment))
+
+    @contextmanager
+    def _unless_closed(self) -> Iterator[None]:
+        """A terminal or pipe that is closed is no reason to stop: from then on nothing is shown."""
+        try:
+            yield
+        except OSError:
+            self.display = None
 
     def _show_finished(self, display: Display, moment: Moment) -> None:
         """An epoch is recorded after its last step, once it was evaluated; the next call is the first to see that."""
@@ -60,11 +72,12 @@ class ProgressBar:
         """Show how far it came, and leave that as it stands."""
         if self.display is None:
             return
-        if moment := self.pace.moment:
-            self._show_finished(self.display, moment)
-            over = self.finished == moment.epochs
-            self.display.show(self._state(moment, self.finished if over else None))
-        self.display.close()
+        with self._unless_closed():
+            if moment := self.pace.moment:
+                self._show_finished(self.display, moment)
+                over = self.finished == moment.epochs
+                self.display.show(self._state(moment, self.finished if over else None))
+            self.display.close()
 
     def __enter__(self) -> ProgressBar:
         return self
