@@ -32,7 +32,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     is returned takes the fields as keywords, and calls `function` with the groups made of them.
     """
     parameters = inspect.signature(function, eval_str=True).parameters.values()
-    groups = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+    kinds: dict[str, Any] = {p.name: p.annotation for p in parameters}
+    groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
     flat = [p for p in parameters if p.name not in groups]
     flat += [p for group in groups.values() for p in _spread(group)]
     signature = inspect.Signature(flat)
@@ -48,19 +49,19 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         }
         function(**values, **made)
 
-    run.__signature__ = signature
+    run.__signature__ = signature  # type: ignore[attr-defined]  # where inspect, and so Typer, looks first
     run.__annotations__ = {p.name: p.annotation for p in flat}
     return run
 
 
-def _spread(group: type) -> Iterator[inspect.Parameter]:
+def _spread(group: type[Any]) -> Iterator[inspect.Parameter]:
     """The fields of a group as parameters; the title of the class that declares one is its section of the help."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         kind, *notes = get_args(hints[field.name])
         notes = [_titled(note, group, field.name) if isinstance(note, OptionInfo) else note for note in notes]
         default = inspect.Parameter.empty if field.default is MISSING else field.default
-        annotation = Annotated[(kind, *notes)]
+        annotation = Annotated[(kind, *notes)]  # type: ignore[valid-type]  # made while the program runs
         yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -76,6 +77,7 @@ def build(name: str, function: Callable[..., None]) -> TyperCommand:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(name, cls=SectionedCommand)(function)
     built = typer.main.get_command(app)
+    assert isinstance(built, SectionedCommand)
     notes = {name: get_args(kind)[1:] for name, kind in get_type_hints(function, include_extras=True).items()}
     built.alone = {key: note.value for key, found in notes.items() for note in found if isinstance(note, Alone)}
     return built
@@ -104,12 +106,15 @@ class SectionedCommand(TyperCommand):
     def _sections(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
         sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for param in self.get_params(ctx):
-            name, text = param.get_help_record(ctx)
+            record = param.get_help_record(ctx)
+            if record is None:  # hidden
+                continue
+            name, text = record
             if param.param_type_name == "argument":
                 several = "..." if param.nargs == -1 else ""
                 sections["Arguments"].append((f"{param.metavar or param.name.upper()}{several}", text))
             else:
-                sections[param.rich_help_panel or "Options"].append((name, text))
+                sections[getattr(param, "rich_help_panel", None) or "Options"].append((name, text))
         sections["Options"] = sections.pop("Options")  # the command's own, and --help, come last
         return sections
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from normkd_explore.cli.command import command
-from normkd_explore.cli.options import Keeping, Pair, RunOptions, Teacher
+from normkd_explore.cli.options import Keeping, Pair, Recording, RunOptions, Teacher
 from normkd_explore.cli.report import show_report
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def compare(
     pair: Pair,
     options: RunOptions,
     teacher: Teacher,
-    keeping: Keeping,
+    keeping: Recording,
     methods: Annotated[
         str,
         Option(
@@ -45,7 +45,7 @@ def compare(
     from normkd_explore.training import compare as run
     from normkd_explore.training.runs.report import tabulate
 
-    where = options.place(teacher)
+    where = options.place(teacher, keeping=keeping)
     specs = [spec.strip() for spec in methods.split(",")]
     turns = [[_recipe(pair.preset, spec, seed, lesson, options) for spec in specs] for seed in range(seeds)]
     if options.data_seed is not None:

@@ -30,8 +30,9 @@ def evaluate(
     """Measure loss, top-1 and top-5 of a trained model."""
     from normkd_explore.training.measure import measure
 
-    places = {"data_root": images.data_root, "image_size": images.image_size, "workers": images.workers}
-    result = measure(run, model, dataset, split=part.split, device=device.device, **places)
+    result = measure(
+        run, model, dataset, images.data_root, part.split, device.device, images.image_size, images.workers
+    )
     if output.json:
         say_json({"run": str(run), "split": part.split, **result})
         return

@@ -109,7 +109,7 @@ def main() -> None:
         raise SystemExit(_explain(error)) from None
 
 
-def _tell_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as a user can use it: what it says, not which line of which file said it."""
     say(f"warning: {message}", err=True, marks={"warning:": "bold yellow"})
 

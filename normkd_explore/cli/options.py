@@ -20,10 +20,43 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from typer import Argument, Option
 
-from normkd_explore.cli.command import Alone
+from normkd_explore.cli.places import (
+    Computing,
+    DataPlace,
+    Device,
+    Exact,
+    Images,
+    Keeping,
+    Output,
+    Part,
+    Recording,
+    Teacher,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from normkd_explore.training import Recipe, Where
+
+__all__ = [  # all groups, for the commands
+    "Beginning",
+    "Computing",
+    "DataPlace",
+    "Device",
+    "Exact",
+    "Images",
+    "Keeping",
+    "Length",
+    "MethodChoice",
+    "Output",
+    "Pair",
+    "Part",
+    "Recording",
+    "RunOptions",
+    "Seed",
+    "Solver",
+    "Teacher",
+    "Weights",
+]
 
 SomeRecipe = TypeVar("SomeRecipe", bound="Recipe")
 
@@ -105,115 +138,6 @@ class Solver(Length):
 
 
 @dataclass(frozen=True)
-class DataPlace:
-    """Where the images are."""
-
-    title: ClassVar[str] = "Data"
-
-    data_root: Annotated[Path | None, Option(help="Folder of the data set.", metavar="DIR")] = None
-
-
-@dataclass(frozen=True)
-class Images(DataPlace):
-    """Where the images are, and how they are read."""
-
-    title: ClassVar[str] = "Data"
-
-    image_size: Annotated[
-        int | None, Option(help="Side of the images in pixels; default: the data set's own.", min=8, metavar="PIXELS")
-    ] = None
-    workers: Annotated[int | None, Option(help="Processes that decode streamed images.", min=0, metavar="N")] = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """What computes."""
-
-    title: ClassVar[str] = "Machine"
-
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")] = "auto"
-
-
-@dataclass(frozen=True)
-class Exact(Device):
-    """What computes, and whether to the same bits each time."""
-
-    title: ClassVar[str] = "Machine"
-
-    deterministic: Annotated[
-        bool,
-        Option("--deterministic", help="On a GPU: the same bits in every run. On a CPU they always are."),
-    ] = False
-
-
-@dataclass(frozen=True)
-class Computing(Exact):
-    """What computes, and how."""
-
-    title: ClassVar[str] = "Machine"
-
-    precision: Annotated[
-        str,
-        Option(
-            help="32-true or bf16-mixed; auto takes what suits the device, or what a resumed run has.", metavar="NAME"
-        ),
-    ] = "auto"
-    compile: Annotated[
-        Literal["on", "off"],
-        Option(help="Compile the networks of a step once, at the start; meant for GPUs.", metavar="[on|off]"),
-        Alone("on"),
-    ] = "off"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where the teacher's weights are."""
-
-    title: ClassVar[str] = "Teacher"
-
-    teacher_weights: Annotated[
-        Path | None, Option(help="The teacher's checkpoint file or run folder.", metavar="PATH")
-    ] = None
-    teacher_ema: Annotated[
-        bool | None,
-        Option(
-            "--teacher-ema/--no-teacher-ema",
-            help="Take the moving average of the weights, or the weights, where the teacher's file has both.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class Teacher(Weights):
-    """Where the teacher's weights are, and where its logits are kept."""
-
-    title: ClassVar[str] = "Teacher"
-
-    teacher_cache: Annotated[
-        str,
-        Option(
-            help="Keep the teacher's logits: off, memory, or a folder for later runs. auto: memory where that takes at "
-            "most a quarter of what is free. The numbers are the same.",
-            metavar="PLACE",
-        ),
-    ] = "auto"
-    teacher_cache_limit: Annotated[
-        float | None, Option(help="Most gigabytes that kept logits may take.", min=0, metavar="GB")
-    ] = None
-
-    def places(self) -> dict[str, Any]:
-        """The fields of `Where` that these options fill."""
-        from normkd_explore.training import TeacherCache
-
-        limit = None if self.teacher_cache_limit is None else int(self.teacher_cache_limit * 1e9)
-        return {
-            "teacher_weights": self.teacher_weights,
-            "teacher_ema": self.teacher_ema,
-            "teacher_cache": TeacherCache(self.teacher_cache, limit),
-        }
-
-
-@dataclass(frozen=True)
 class RunOptions(Computing, Images, Solver):
     """What train, teacher, compare and estimate share."""
 
@@ -229,8 +153,10 @@ class RunOptions(Computing, Images, Solver):
             **_given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
         )
 
-    def place(self, teacher: Teacher | None = None, beginning: Beginning | None = None) -> Where:
-        """Where things are on this machine, with the teacher's and the beginning's places if the run has these."""
+    def place(
+        self, teacher: Teacher | None = None, beginning: Beginning | None = None, keeping: Recording | None = None
+    ) -> Where:
+        """Where things are on this machine, with what the other groups say of it if the run has these."""
         from normkd_explore.training import Where
 
         return Where(
@@ -239,23 +165,9 @@ class RunOptions(Computing, Images, Solver):
             workers=self.workers,
             deterministic=self.deterministic,
             student_weights=beginning.student_weights if beginning else None,
+            log=keeping.log if keeping else None,
             **(teacher.places() if teacher else {}),
         )
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """Where a run is kept."""
-
-    title: ClassVar[str] = "Run folder"
-
-    out: Annotated[
-        Path | None,
-        Option(help="Folder of the run, for compare of all its runs; default: its place in runs/.", metavar="DIR"),
-    ] = None
-    resume: Annotated[bool, Option("--resume", help="Continue the run in that folder exactly where it stopped.")] = (
-        False
-    )
 
 
 @dataclass(frozen=True)
@@ -268,22 +180,6 @@ class Beginning:
         Path | None,
         Option(help="Begin with these weights (checkpoint file or run folder), not with fresh ones.", metavar="PATH"),
     ] = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """Which images of a data set are looked at."""
-
-    title: ClassVar[str] = "Data"
-
-    split: Annotated[str, Option(help="train, val or test.", metavar="NAME")] = "test"
-
-
-@dataclass(frozen=True)
-class Output:
-    """How the answer is written."""
-
-    json: Annotated[bool, Option("--json", help="Print it as JSON, with the numbers as they are.")] = False
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def _preset(name: str, data_root: Path | None, teacher: Weights) -> tuple[nn.Mod
             "glyphs/resnet20-resnet8 (`normkd presets` lists them)."
         )
     recipe = get_preset(name)
+    assert recipe.teacher  # every preset has one
     dataset = open_dataset(recipe, data_root)
     trained = teacher_folder(teacher_recipe(name), Where(data_root))
     return load_teacher(recipe.teacher, dataset, teacher.teacher_weights, trained, teacher.teacher_ema), dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,7 +68,7 @@ class Table:
     def _sources(self) -> tuple[list[Row], dict[str, int]]:
         """The rows with numbers in the place of notes, and the notes with their numbers."""
         numbers: dict[str, int] = {}
-        rows = [
+        rows: list[Row] = [
             [
                 f"[{numbers.setdefault(cell, len(numbers) + 1)}]" if column.notes else cell
                 for column, cell in zip(self.columns, row, strict=True)
@@ -141,7 +141,7 @@ class Fit:
         found = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
         found.show_header = titles
         for i in self.kept:
-            justify = "right" if self.columns[i].right else "left"
+            justify: Literal["left", "right"] = "right" if self.columns[i].right else "left"
             found.add_column(Text(self.titles[i]), justify=justify, width=self.widths[i], overflow="fold")
         for row in rows:
             found.add_row(*(Text(row[i], style=self.columns[i].style(row)) for i in self.kept))

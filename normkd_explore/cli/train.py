@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from normkd_explore.cli.command import command
-from normkd_explore.cli.options import Beginning, Keeping, MethodChoice, Pair, RunOptions, Seed, Teacher
+from normkd_explore.cli.options import Beginning, MethodChoice, Pair, Recording, RunOptions, Seed, Teacher
 from normkd_explore.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def train(
     options: RunOptions,
     beginning: Beginning,
     teacher: Teacher,
-    keeping: Keeping,
+    keeping: Recording,
 ) -> None:
     """Train the student of PRESET with a distillation method."""
     from normkd_explore.training import get_preset
@@ -30,18 +30,18 @@ def train(
 
     recipe = options.change(method.change(get_preset(pair.preset, method.method, seed.seed)))
     _announce(recipe)
-    _show(run(recipe, keeping.out, options.place(teacher, beginning), keeping.resume))
+    _show(run(recipe, keeping.out, options.place(teacher, beginning, keeping), keeping.resume))
 
 
 @command
-def teacher(pair: Pair, seed: Seed, options: RunOptions, beginning: Beginning, keeping: Keeping) -> None:
+def teacher(pair: Pair, seed: Seed, options: RunOptions, beginning: Beginning, keeping: Recording) -> None:
     """Train the teacher of PRESET with cross-entropy, where `normkd train` will find it."""
     from normkd_explore.training import teacher_recipe
     from normkd_explore.training import train as run
     from normkd_explore.training.where import teacher_folder
 
     recipe = options.change(teacher_recipe(pair.preset, seed.seed))
-    where = options.place(beginning=beginning)
+    where = options.place(beginning=beginning, keeping=keeping)
     _show(run(recipe, keeping.out or teacher_folder(recipe, where), where, keeping.resume))
 
 

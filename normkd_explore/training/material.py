@@ -56,8 +56,8 @@ class Material:
         return new_student(recipe.student, self.dataset.num_classes, recipe.seed)
 
 
-def open_dataset(recipe: Recipe, root: Path | None) -> Dataset:
-    """The data set of a recipe."""
+def open_dataset(recipe: Recipe, root: Path | None = None) -> Dataset:
+    """The data set of a recipe, in `root` or in its usual place."""
     options = dict(recipe.data_options)
     if recipe.image_size:
         options["image_size"] = recipe.image_size

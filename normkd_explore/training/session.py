@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from normkd_explore.training.progress import ProgressBar
 from normkd_explore.training.recipes.lockstep import check_lockstep
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run, Watcher
+from normkd_explore.training.runs.board import check_log
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import finished, held
 from normkd_explore.training.settle import begun, settle
@@ -48,7 +50,7 @@ def train(
 @processes.lost_process_explained()
 def compare(
     recipes: list[Recipe],
-    outs: list[Path | str | None] | None = None,
+    outs: Sequence[Path | str | None] | None = None,
     where: Where = HERE,
     resume: bool = False,
     watch: Watcher | None = None,
@@ -69,7 +71,10 @@ def compare(
     of `student` from its weights, and `load_checkpoint(module, out / "student.safetensors")` brings the result back.
     """
     outs = outs or [None] * len(recipes)
-    folders = [RunFolder(out or default_folder(recipe, where)) for recipe, out in zip(recipes, outs, strict=True)]
+    check_log(where.log)
+    folders = [
+        RunFolder(out or default_folder(recipe, where), where.log) for recipe, out in zip(recipes, outs, strict=True)
+    ]
     recipes = settle(begun(recipes, where), folders, where.device, resume)
     check_lockstep(recipes)
     with deterministic_algorithms(where.deterministic):

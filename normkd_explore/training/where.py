@@ -36,6 +36,8 @@ class Where:
     """Whether to take the moving average where the teacher's file has one (see `load_checkpoint`)."""
     student_weights: Path | None = None
     """Checkpoint file or run folder that students begin with; None draws fresh weights. The recipe keeps its digest."""
+    log: str | None = None
+    """A board that is told every epoch besides metrics.jsonl: "tensorboard", or "wandb" where that is installed."""
 
 
 HERE = Where()

@@ -5,6 +5,7 @@ metrics.jsonl      one object an epoch   student.safetensors  weights after the 
 checkpoints/       complete training states              summary.json   last and best epoch, seconds, images/s
 inputs.json        digests of the teacher and the data
 lock               only while a process trains into the folder
+tensorboard/       event files, with `--log tensorboard`
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from normkd_explore.files.writing import explained, remove_leftovers, write_text
 from normkd_explore.notices import notice
 from normkd_explore.training.machine.environment import describe_environment, record_environment
 from normkd_explore.training.recipes.recipe import Recipe
+from normkd_explore.training.runs.board import Log, open_log
 from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
 from normkd_explore.training.runs.inputs import Inputs, check_inputs, write_inputs
 from normkd_explore.training.runs.results import StudentSummary, damage, read_summary, write_summary
@@ -32,8 +34,11 @@ class RunFolder:
     recipe_type: ClassVar[type[Recipe]] = Recipe
     summary_type: ClassVar[Any] = StudentSummary
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, log: str | None = None) -> None:
+        """`log` names the board that is told every epoch besides metrics.jsonl (see `board`)."""
         self.path = Path(path)
+        self.board = log
+        self.log: Log | None = None
         self.checkpoints = self.path / "checkpoints"
         self.student = self.path / "student.safetensors"
 
@@ -74,6 +79,8 @@ class RunFolder:
         changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
         if changed:
             notice(f"{self.path}: {changed}")
+        if self.board:
+            self.log = open_log(self.board, self.path, recipe)
 
     def check_start(self, recipe: Recipe, resume: bool, inputs: Inputs | None = None) -> None:
         """FileExistsError, FileNotFoundError or ValueError where `start` would refuse; nothing is written."""
@@ -145,6 +152,8 @@ class RunFolder:
             path.unlink(missing_ok=True)
             return
         write_text(path, "".join(json.dumps(record) + "\n" for record in history))
+        if self.log:
+            self.log.write(history)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl."""

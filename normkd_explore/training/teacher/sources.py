@@ -38,7 +38,7 @@ WORDNET = re.compile(r"n\d{8}")
 def load_teacher(
     name: str,
     dataset: Dataset,
-    weights: str | Path | None,
+    weights: str | Path | None = None,
     trained: Path | None = None,
     ema: bool | None = None,
 ) -> nn.Module:
