@@ -47,8 +47,10 @@ class StopRequest:
 
     @staticmethod
     def _signals() -> list[int]:
-        ignored = HANGUP is None or signal.getsignal(HANGUP) == signal.SIG_IGN
-        return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [HANGUP])]
+        heard: list[int] = [signal.SIGINT, signal.SIGTERM]
+        if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+            heard.append(HANGUP)
+        return heard
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
