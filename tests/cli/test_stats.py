@@ -198,13 +198,13 @@ def test_a_large_file_takes_at_most_three_times_its_size(tmp_path):
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", "int8", "int64"])
 def test_blocks_of_rows_change_no_number(tmp_path, monkeypatch, dtype):
     """As stored and in blocks of a few rows, or in float64 and at once: the same to the last digits."""
-    logits_NC = (10 * np.random.default_rng(0).normal(0, 1, (300, 12))).astype(dtype)
+    logits_NC = (10 * np.random.default_rng(0).normal(0, 1, (120, 12))).astype(dtype)
     logits_NC[7] = 1
-    labels_N = np.arange(300) % 12
+    labels_N = np.arange(120) % 12
     np.savez(tmp_path / "x.npz", logits=logits_NC, labels=labels_N)
     monkeypatch.setattr("normkd_explore.analysis.row_blocks.BLOCK_VALUES", 1 << 30)
     whole = examine(logits_NC.astype(np.float64), labels_N)
-    for values in (1, 100, 3599):
+    for values in (1, 100, 1439):
         monkeypatch.setattr("normkd_explore.analysis.row_blocks.BLOCK_VALUES", values)
         assert leaves(numbers(tmp_path / "x.npz")) == pytest.approx(leaves(whole), rel=1e-12)
 

@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from tests.helpers.toy import toy_where
+from normkd_explore.training import train
+from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+from tests.helpers.watchers import quiet
 
 EQUAL = ("config.yaml", "inputs.json", "student.safetensors", "checkpoints/epoch0001-step0000000.safetensors")
 RUN = """
@@ -24,10 +26,16 @@ train(toy_recipe("normkd", epochs=1), sys.argv[1], toy_where(Path(sys.argv[2])),
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    """Three equal runs, each in a process of its own."""
+    """Three equal runs: one here, two in processes of their own."""
     root = tmp_path_factory.mktemp("equal")
-    toy_where(root)
-    for number in range(3):
+    train(
+        toy_recipe("normkd", epochs=1),
+        root / "run0",
+        toy_where(root),
+        watch=quiet,
+        dataset=toy_dataset(),
+    )
+    for number in (1, 2):
         command = [sys.executable, "-c", RUN, str(root / f"run{number}"), str(root)]
         subprocess.run(command, check=True, capture_output=True)
     return root
