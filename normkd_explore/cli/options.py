@@ -148,7 +148,7 @@ class RunOptions(Computing, Images, Solver):
             recipe,
             protocol=self.protocol,
             precision=self.precision,
-            compile=self.compile == "on",
+            compile="auto" if self.compile == "auto" else self.compile == "on",
             data_seed=self.data_seed,
             **_given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
         )

@@ -69,8 +69,11 @@ class Computing(Exact):
         ),
     ] = "auto"
     compile: Annotated[
-        Literal["on", "off"],
-        Option(help="Compile the networks of a step once, at the start; meant for GPUs.", metavar="[on|off]"),
+        Literal["on", "off", "auto"],
+        Option(
+            help="Compile the networks of a step once, at the start. auto: where a trial shows that it pays.",
+            metavar="[on|off|auto]",
+        ),
         Alone("on"),
     ] = "off"
 

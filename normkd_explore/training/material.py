@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from normkd_explore.training.teacher.frozen import Teacher
 from normkd_explore.training.teacher.provenance import load_for, settled, tell_of_change
 from normkd_explore.training.teacher.sources import load_teacher, new_student, weights_file, weights_place
 from normkd_explore.training.where import Where, teacher_folder
+from normkd_explore.training.worth_compiling import choose_compile
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 class Material:
     """What students learn from, and what computes."""
 
+    recipes: list[Recipe]
+    """What is to be trained, with nothing left open."""
     fabric: Fabric
     where: Where
     dataset: Dataset
@@ -46,14 +49,18 @@ class Material:
 
     def new_student(self, recipe: Recipe) -> nn.Module:
         """A student at its first step: a copy of the one handed over, given weights, or fresh ones from the seed."""
-        if self.student is not None:
-            return adapt(copy.deepcopy(self.student)).requires_grad_(True)
-        if self.where.student_weights is not None:
-            path = weights_file(self.where.student_weights)
-            model = load_for(self.dataset, recipe.student, path, "student")
-            tell_of_change(self.dataset, model, f"student: {path}")
-            return model
-        return new_student(recipe.student, self.dataset.num_classes, recipe.seed)
+        return _new_student(recipe, self.dataset, self.where, self.student)
+
+
+def _new_student(recipe: Recipe, dataset: Dataset, where: Where, given: nn.Module | None) -> nn.Module:
+    if given is not None:
+        return adapt(copy.deepcopy(given)).requires_grad_(True)
+    if where.student_weights is not None:
+        path = weights_file(where.student_weights)
+        model = load_for(dataset, recipe.student, path, "student")
+        tell_of_change(dataset, model, f"student: {path}")
+        return model
+    return new_student(recipe.student, dataset.num_classes, recipe.seed)
 
 
 def open_dataset(recipe: Recipe, root: Path | None = None) -> Dataset:
@@ -82,14 +89,17 @@ def gather(
     """Open the device, the data and the teacher, and describe what was found; what is given wins over names."""
     lead = recipes[0]
     fabric = make_fabric(where.device, lead.precision)
-    if lead.compile:
+    if lead.compile is True:
         require_compiler(fabric.device)
     processes.announce([recipe.method for recipe in recipes], lead.batch_size)
     data = dataset or _opened(lead, where)
+    if lead.compile == "auto":
+        chosen = choose_compile(recipes, data, fabric, lambda recipe: _new_student(recipe, data, where, student))
+        recipes = [replace(recipe, compile=chosen) for recipe in recipes]
     frozen = processes.one_by_machine(lambda: _open_teacher(recipes, data, where, fabric, teacher))
     inputs = processes.share(lambda: _inputs(recipes, data, frozen))
     trust = _trust(recipes, data, frozen, where, inputs[0], teacher is not None)
-    return Material(fabric, where, data, frozen, inputs, trust, student)
+    return Material(recipes, fabric, where, data, frozen, inputs, trust, student)
 
 
 def _open_teacher(
@@ -106,7 +116,7 @@ def _open_teacher(
         if origin_of(model).class_names is not None:
             settled(model, dataset, "teacher: the network that was handed over")
     _tell_of_size(model, dataset)
-    return Teacher(model, fabric, recipe.compile, (dataset.mean, dataset.std))
+    return Teacher(model, fabric, recipe.compile is True, (dataset.mean, dataset.std))
 
 
 def _tell_of_size(model: nn.Module, dataset: Dataset) -> None:

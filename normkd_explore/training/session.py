@@ -79,6 +79,7 @@ def compare(
     check_lockstep(recipes)
     with deterministic_algorithms(where.deterministic):
         material = gather(recipes, where, dataset, teacher, student)
+        recipes = material.recipes
         students = list(map(Student, recipes, folders, material.inputs))
         before = processes.share(lambda: finished(recipes, folders, material.inputs)) if resume else [None] * len(outs)
         left = [student for student, summary in zip(students, before, strict=True) if summary is None]

@@ -26,20 +26,26 @@ def begun(recipes: list[Recipe], where: Where) -> list[Recipe]:
 
 
 def settle(recipes: list[Recipe], folders: list[RunFolder], device: str, resume: bool) -> list[Recipe]:
-    """The recipes with a precision instead of "auto": that of the runs that go on, else the one that suits the device.
+    """The recipes without "auto" where runs go on: as they began, on whatever machine. All in lockstep get the same.
 
-    A line on stderr says which and why. All recipes of a lockstep training get the same.
+    Where runs begin, the precision that suits the device takes the place of "auto", and a line on stderr says which and
+    why; whether to compile is left to a trial, for which data must be there (see `worth_compiling`).
     """
-    if all(recipe.precision != AUTO for recipe in recipes):
-        return recipes
-    started = [folder.recipe().precision for folder in folders if resume and folder.started]
-    if started:
-        precision = started[0]  # where others differ, the check of their folders says so
-    else:
-        choice = choose_precision(device)
-        precision = choice.precision
-        _say_once(str(choice))
-    return [replace(recipe, precision=precision) if recipe.precision == AUTO else recipe for recipe in recipes]
+    started = [folder.recipe() for folder in folders if resume and folder.started]
+    settled = []
+    for recipe in recipes:
+        if recipe.precision == AUTO:
+            recipe = replace(recipe, precision=started[0].precision if started else _chosen(device))
+        if recipe.compile == AUTO and started:
+            recipe = replace(recipe, compile=started[0].compile)
+        settled.append(recipe)
+    return settled  # where started runs differ among themselves, the check of their folders says so
+
+
+def _chosen(device: str) -> str:
+    choice = choose_precision(device)
+    _say_once(str(choice))
+    return choice.precision
 
 
 @cache

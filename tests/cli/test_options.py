@@ -28,6 +28,7 @@ VALUES = {  # one value of each option that changes the recipe, as typed and as 
     ("--compile",): {"compile": True},
     ("--compile", "on"): {"compile": True},
     ("--compile", "off"): {"compile": False},
+    ("--compile", "auto"): {"compile": "auto"},
     (): {"epochs": 5, "batch_size": 64, "lr": 0.1, "protocol": "holdout", "precision": "auto", "compile": False},
 }
 

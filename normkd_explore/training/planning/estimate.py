@@ -30,7 +30,7 @@ from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.free_memory import available_bytes
 from normkd_explore.training.material import open_dataset
 from normkd_explore.training.planning.advice import GPU_ROOM, Estimate, Rate, Workload
-from normkd_explore.training.planning.memory import decoding_bytes, estimate_memory, fitting_batch, resident_bytes
+from normkd_explore.training.planning.memory import estimate_memory, fitting_batch, resident_bytes
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.settle import settle
 from normkd_explore.training.teacher.frozen import Teacher
@@ -76,17 +76,14 @@ def estimate(
         raise ValueError("estimate: found several processes of torchrun, wanted one; start it without torchrun.")
     where = where or Where()
     (recipe,) = settle([recipe], [], where.device, resume=False)
+    recipe = replace(recipe, compile=recipe.compile is True)  # "auto" has a trial of its own
     fabric = make_fabric(where.device, recipe.precision)
     if recipe.compile:
         require_compiler(fabric.device)
     with tempfile.TemporaryDirectory() as scratch:
         dataset, workload, note = open_or_draw(recipe, where, Path(scratch))
         memory = estimate_memory(
-            recipe,
-            workload.num_classes,
-            dataset.image_size,
-            dataset=workload.resident or resident_bytes(dataset),
-            decoding=decoding_bytes(dataset, recipe.batch_size, fabric.device),
+            recipe, workload.num_classes, dataset.image_size, dataset=workload.resident or resident_bytes(dataset)
         )
         available = available_bytes(fabric.device)
         room = int(available * GPU_ROOM) if available else 2**62
@@ -152,7 +149,7 @@ class Bench:
             self.decoder = str(decoder) if self.workers else "this process itself, in turn with the networks"
         self.teacher = None
         if recipe.teacher:
-            self.teacher = Teacher(new_student(recipe.teacher, num_classes, seed=1), fabric, recipe.compile)
+            self.teacher = Teacher(new_student(recipe.teacher, num_classes, seed=1), fabric, recipe.compile is True)
         student, couple = new_student(recipe.student, num_classes, recipe.seed), None
         if get_method(recipe.method).needs_features and self.teacher:
             couple = introduce(student, self.teacher.model, dataset.image_size, dataset.train.labels_N)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 
@@ -57,8 +57,9 @@ class Recipe:
     precision: str = "32-true"
     """Lightning Fabric's precision, e.g. 32-true or bf16-mixed; losses are always computed in float32. "auto" is
     settled when a run starts (see `choose_precision`); config.yaml has what it became."""
-    compile: bool = False
-    """Whether the step's networks are compiled (see `compiling`): the same numbers up to rounding."""
+    compile: bool | Literal["auto"] = False
+    """Whether the step's networks are compiled (see `compiling`): the same numbers up to rounding. "auto" is settled by
+    a trial when a run starts (see `worth_compiling`); config.yaml has what it became."""
     image_size: int | None = None
     """Side of the images in pixels; None takes the data set's own."""
     data_options: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +76,8 @@ class Recipe:
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
         _require(self.protocol in ("holdout", "paper"), "protocol", self.protocol, "'holdout' or 'paper'")
         _require(self.schedule in ("step", "one_cycle"), "schedule", self.schedule, "'step' or 'one_cycle'")
-        _require(isinstance(self.compile, bool), "compile", self.compile, "true or false")
+        known = isinstance(self.compile, bool) or self.compile == "auto"
+        _require(known, "compile", self.compile, "true, false or 'auto'")
         whole = self.data_seed is None or (type(self.data_seed) is int and self.data_seed >= 0)
         _require(whole, "data_seed", self.data_seed, "a whole number of at least 0, or None")
 

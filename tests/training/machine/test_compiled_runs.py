@@ -105,7 +105,7 @@ def test_recipes_of_before_are_read_as_not_compiled():
     text = toy_recipe("kd").to_yaml()
     assert "compile: false\n" in text and not Recipe.from_yaml(text.replace("compile: false\n", "")).compile
     assert toy_recipe("kd", compile=True).budget() == toy_recipe("kd").budget()
-    with pytest.raises(ValueError, match="compile: found 'yes', wanted true or false"):
+    with pytest.raises(ValueError, match="compile: found 'yes', wanted true, false or 'auto'"):
         toy_recipe("kd", compile="yes")
 
 
