@@ -17,9 +17,9 @@ from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.run import Run
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.folders import start
-from normkd_explore.training.runs.inputs import Inputs
+from normkd_explore.training.runs.inputs import Inputs, read_inputs
 from normkd_explore.training.teacher.frozen import Teacher
-from normkd_explore.training.trial import check_methods
+from normkd_explore.training.trial import check_methods, check_pictures
 
 if TYPE_CHECKING:
     pass
@@ -69,9 +69,16 @@ def prepare(students: list[Student], material: Material) -> Prepared:
         world_size=processes.size(),
     )
     check_methods(recipes, material)
+    if not processes.share(lambda: all(map(_goes_on_the_same, students))):
+        check_pictures(dataset)
     check_last_step(recipes, dataset, batches.schedule, material.new_student)
     guide, batches = _use_cache(recipes, material, batches)
     return Prepared(students, material, batches, guide)
+
+
+def _goes_on_the_same(student: Student) -> bool:
+    """Whether its run was begun with these very images."""
+    return student.folder.started and read_inputs(student.folder.path).get("data") == student.inputs["data"]
 
 
 def open_runs(prepared: Prepared, resume: bool) -> list[Run]:

@@ -1,13 +1,15 @@
-"""Whether every method can be computed for this data and these networks, asked before a folder is made.
+"""Whether every method can be computed and every image be read, asked before a folder is made.
 
 Some losses need three classes, some networks hand out no features: that would end a run at its first step, after the
-folders of all runs were begun.
+folders of all runs were begun. A damaged test image would end it after its last.
 """
 
 from __future__ import annotations
 
 import torch
 
+from normkd_explore.data import Dataset, FileSplit
+from normkd_explore.data.images.readable import require_readable
 from normkd_explore.feature_losses.couple import introduce
 from normkd_explore.methods import get_method
 from normkd_explore.training.machine import processes
@@ -16,6 +18,7 @@ from normkd_explore.training.objective import Objective
 from normkd_explore.training.recipes.recipe import Recipe
 
 ROWS = 8
+MANY = 2000  # images whose reading takes a while
 
 
 def check_methods(recipes: list[Recipe], material: Material) -> None:
@@ -31,6 +34,16 @@ def check_methods(recipes: list[Recipe], material: Material) -> None:
                 _try(recipe, material)
         except ValueError as error:
             raise ValueError(f"method {recipe.method} on {material.dataset.name}: {error}") from error
+
+
+def check_pictures(dataset: Dataset) -> None:
+    """ValueError, naming them, where validation or test images in files are damaged: each is read once."""
+    found = {name: split for name in ("val", "test") if isinstance(split := getattr(dataset, name), FileSplit)}
+    count = sum(map(len, found.values()))
+    if count >= MANY:
+        processes.say_once(f"reading the {count:,} {' and '.join(found)} images once, to see that none is damaged")
+    for name, split in found.items():
+        processes.share(lambda split=split, name=name: require_readable(split, name))
 
 
 def _try(recipe: Recipe, material: Material) -> None:

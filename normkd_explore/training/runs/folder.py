@@ -22,7 +22,7 @@ from normkd_explore.training.machine.environment import describe_environment, re
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.runs.board import Log, open_log
 from normkd_explore.training.runs.checkpoint import list_checkpoints, remove_incomplete
-from normkd_explore.training.runs.inputs import Inputs, check_inputs, write_inputs
+from normkd_explore.training.runs.inputs import Inputs, check_inputs, follow_inputs, write_inputs
 from normkd_explore.training.runs.results import StudentSummary, damage, read_summary, write_summary
 
 RESTORE = "Bring it back from a copy: it says what was trained. Or start a new run with --out."
@@ -74,6 +74,8 @@ class RunFolder:
             remove_incomplete(self.checkpoints)
         if inputs and not config.exists():
             write_inputs(self.path, inputs)
+        elif inputs and (changed := follow_inputs(self.path, inputs)):
+            notice(f"{self.path}: {changed}")
         if not config.exists():
             write_text(config, recipe.to_yaml())
         changed = record_environment(self.path / "environment.json", describe_environment(device), resume)
@@ -117,7 +119,7 @@ class RunFolder:
                 "or start a new run with --out."
             )
         if inputs:
-            check_inputs(self.path, inputs)
+            check_inputs(self.path, inputs, self.finished)
 
     def _other_length(self, before: int, wanted: int) -> str:
         ways = f"For a run of {wanted} epochs, give --out another folder and leave --resume out."

@@ -2,13 +2,15 @@
 
 A path may lead to other weights or other images tomorrow. So inputs.json in the run folder keeps a digest of the
 teacher's weights and one of the data set; a run goes on only with the same ones, and reports pool only equal ones.
+Validation and test images alone may change until a run is over, since nothing is learned from them: a damaged one can
+be replaced. That is said, and recorded.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from normkd_explore.training.teacher.frozen import Teacher
 FILE = "inputs.json"
 LENGTH = 16  # hexadecimal digits that are kept of a SHA-256
 SIZES = 10_000  # files of a split whose size is asked for; on a network disk each question costs a round trip
-Inputs = dict[str, str | None]
+Inputs = dict[str, Any]
 
 
 class InputsRecord(TypedDict):
@@ -28,11 +30,14 @@ class InputsRecord(TypedDict):
 
     data: str
     teacher: str | None
+    train: NotRequired[str]
+    changed: NotRequired[list[str]]
 
 
 def describe_inputs(dataset: Dataset, teacher: Teacher | None) -> Inputs:
-    """{"data": digest, "teacher": digest of its weights and buffers, or None}."""
-    return {"data": data_digest(dataset), "teacher": teacher.fingerprint()[:LENGTH] if teacher else None}
+    """{"data": digest, "train": that of what is learned from, "teacher": of its weights and buffers, or None}."""
+    data, train = _digests(dataset)
+    return {"data": data, "teacher": teacher.fingerprint()[:LENGTH] if teacher else None, "train": train}
 
 
 def data_digest(dataset: Dataset) -> str:
@@ -42,6 +47,11 @@ def data_digest(dataset: Dataset) -> str:
     to 10,000 of them, evenly spaced: what is inside files of equal size and name is not read. Labels, class names,
     normalisation and views count too.
     """
+    return _digests(dataset)[0]
+
+
+def _digests(dataset: Dataset) -> tuple[str, str]:
+    """The digest of everything, and the one of all but validation and test images."""
     digest = hashlib.sha256()
     views = dataset.views
     _add(digest, dataset.class_names, dataset.mean, dataset.std, dataset.image_size)
@@ -58,7 +68,9 @@ def data_digest(dataset: Dataset) -> str:
             _add(digest, *split.names_N.tolist())
             asked = np.unique(np.linspace(0, len(split) - 1, min(SIZES, len(split))).astype(int))
             _add(digest, *(_size(split.path(position)) for position in asked.tolist()))
-    return digest.hexdigest()[:LENGTH]
+        if name == "train":
+            train = digest.hexdigest()[:LENGTH]
+    return digest.hexdigest()[:LENGTH], train
 
 
 def _add(digest: Any, *values: Any) -> None:
@@ -80,27 +92,36 @@ def write_inputs(folder: Path, inputs: Inputs) -> None:
 
 
 def read_inputs(folder: Path) -> Inputs:
-    """The inputs that a run was started with; {} for one that an older version started."""
+    """What a summary says of the inputs of a run; {} for one that an older version started."""
+    found = _read(folder)
+    return {name: found[name] for name in ("data", "teacher", "changed") if name in found}
+
+
+def _read(folder: Path) -> Inputs:
     path = folder / FILE
     if not path.exists():
         return {}
-    found = read_json(
+    return read_json(
         path,
         InputsRecord,
         "So nobody can say whether the run goes on with the same teacher and data. Restore it from a copy; or delete "
         "it, if you are sure of both.",
     )
-    return {name: found[name] for name in ("data", "teacher")}
 
 
-def check_inputs(folder: Path, inputs: Inputs) -> None:
-    """ValueError, naming what differs, unless the run in `folder` was started with `inputs`, or is too old to say."""
-    before = read_inputs(folder)
+def check_inputs(folder: Path, inputs: Inputs, over: bool = False) -> None:
+    """ValueError, naming what differs, unless the run in `folder` was started with `inputs`, or is too old to say.
+
+    Other validation or test images are none where the run is not `over`: see `follow_inputs`.
+    """
+    before = _read(folder)
     remedies = {
         "teacher": "--teacher-weights naming the file or run folder it had",
         "data": "--data-root naming the images it had",
     }
     changed = [name for name in remedies if before and before[name] != inputs[name]]
+    if changed == ["data"] and not over and before.get("train") == inputs["train"]:
+        return
     if changed:
         what = " and ".join({"teacher": "another teacher", "data": "other images"}[name] for name in changed)
         details = "; ".join(f"{name}: digest {before[name]} before, {inputs[name]} now" for name in changed)
@@ -108,3 +129,13 @@ def check_inputs(folder: Path, inputs: Inputs) -> None:
         raise ValueError(
             f"{folder} was started with {what} ({details}). Resume with {remedy}, or start a new run with --out."
         )
+
+
+def follow_inputs(folder: Path, inputs: Inputs) -> str | None:
+    """Record that a run goes on with other validation or test images; returns a sentence that says so, or None."""
+    before = _read(folder)
+    if not before or before["data"] == inputs["data"]:
+        return None
+    change = f"validation or test images changed: data digest {before['data']} before, {inputs['data']} now"
+    write_inputs(folder, {**before, "data": inputs["data"], "changed": [*before.get("changed", []), change]})
+    return f"{change}. Earlier epochs were measured on the former ones; {FILE} and summary.json keep this."

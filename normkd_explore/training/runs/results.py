@@ -53,7 +53,7 @@ class StudentSummary(TypedDict):
     best: Best
     chosen_on: str
     train_seconds: float
-    inputs: NotRequired[dict[str, str | None] | None]
+    inputs: NotRequired[dict[str, Any] | None]
     validation: NotRequired[Validation | None]
     weights: NotRequired[dict[str, str]]
 

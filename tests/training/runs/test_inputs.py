@@ -53,11 +53,33 @@ def test_another_teacher_is_refused_with_the_remedy(stopped, tmp_path):
         resume(out, other_teacher(tmp_path))
 
 
-@pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_one_other_pixel_is_refused(stopped, split):
+def test_one_other_pixel_to_learn_from_is_refused(stopped):
     out, where = stopped
     with pytest.raises(ValueError, match=r"other images \(data: digest .*--data-root"):
-        resume(out, where, one_pixel_off(split))
+        resume(out, where, one_pixel_off("train"))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_one_other_pixel_to_measure_on_is_said_and_recorded_until_the_run_is_over(stopped, split, capsys):
+    out, where = stopped
+    changed = one_pixel_off(split)
+    inputs = resume(out, where, changed)["inputs"]
+    said = f"data digest {data_digest(toy_dataset())} before, {data_digest(changed)} now"
+    assert f"{out}: validation or test images changed: {said}" in capsys.readouterr().err
+    assert inputs["data"] == data_digest(changed)
+    assert inputs["changed"] == RunFolder(out).summary()["inputs"]["changed"]
+    assert [line for line in inputs["changed"] if said in line] == inputs["changed"] != []
+    with pytest.raises(ValueError, match=r"other images \(data: digest .*--data-root"):
+        resume(out, where)
+    assert resume(out, where, changed)["inputs"] == inputs and capsys.readouterr().err == ""
+
+
+def test_a_run_that_does_not_say_what_it_learned_from_is_held_to_all_images(stopped):
+    out, where = stopped
+    before = json.loads((out / "inputs.json").read_text())
+    (out / "inputs.json").write_text(json.dumps({name: before[name] for name in ("data", "teacher")}))
+    with pytest.raises(ValueError, match="other images"):
+        resume(out, where, one_pixel_off("test"))
 
 
 def test_the_same_contents_elsewhere_are_welcome(stopped, tmp_path):
@@ -65,7 +87,8 @@ def test_the_same_contents_elsewhere_are_welcome(stopped, tmp_path):
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(where.teacher_weights.read_bytes())
     found = resume(out, replace(where, teacher_weights=moved))["inputs"]
-    assert found == json.loads((out / "inputs.json").read_text()) and all(found.values())
+    kept = json.loads((out / "inputs.json").read_text())
+    assert found == {name: kept[name] for name in ("data", "teacher")} and all(kept.values())
     with pytest.raises(ValueError, match="another teacher"):  # a finished run is no result of that teacher either
         resume(out, other_teacher(tmp_path))
 
