@@ -6,6 +6,8 @@ folders of all runs were begun. A damaged test image would end it after its last
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from normkd_explore.data import Dataset, FileSplit
@@ -43,7 +45,7 @@ def check_pictures(dataset: Dataset) -> None:
     if count >= MANY:
         processes.say_once(f"reading the {count:,} {' and '.join(found)} images once, to see that none is damaged")
     for name, split in found.items():
-        processes.share(lambda split=split, name=name: require_readable(split, name))
+        processes.share(partial(require_readable, split, name))
 
 
 def _try(recipe: Recipe, material: Material) -> None:
