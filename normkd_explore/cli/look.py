@@ -47,10 +47,12 @@ def report(
     output: Output,
 ) -> None:
     """Tabulate finished runs: last epoch, best epoch, mean, std, n and paired differences."""
+    from normkd_explore.federated.folder import FederatedSummary
     from normkd_explore.federated.report import pool_federations, split_off
     from normkd_explore.training.runs.report import collect, tabulate
+    from normkd_explore.training.runs.results import StudentSummary
 
-    students, federations = split_off(collect(runs))
+    students, federations = split_off(collect(runs, StudentSummary | FederatedSummary))
     found, pooled = tabulate(students), pool_federations(federations)
     if output.json:
         say_json({**found.to_json(), "federations": [federation.to_json() for federation in pooled]})

@@ -22,11 +22,30 @@ KIND = "federated"
 """Value of "kind" in summary.json, which a single student's has not."""
 
 
+class Victims(TypedDict):
+    """What is asked of a measurement of all clients."""
+
+    victims: float
+
+
 class FederatedSummary(TypedDict):
     """What is asked of the summary of a federation."""
 
     kind: Literal["federated"]
-    test: Any
+    preset: str
+    budget: str
+    method: str
+    settings: str
+    aggregate: str
+    attack: str
+    strength: float | None
+    malicious: int
+    clients: int
+    rounds: int
+    seed: int
+    test: Victims
+    drop: Victims | None
+    inputs: dict[str, Any]
     weights: NotRequired[dict[str, str]]
 
 

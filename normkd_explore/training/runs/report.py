@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from normkd_explore.analysis.sign_flip import EXACT_UP_TO, sign_flip_p
-from normkd_explore.training.runs.folder import RunFolder
+from normkd_explore.training.runs.results import StudentSummary, read_summary
 
 Summary = dict[str, Any]
 
@@ -30,14 +30,17 @@ DISTRUSTED = ("learned", "suspect")
 Groups = dict[Key, dict[int, Summary]]
 
 
-def collect(paths: Sequence[Path]) -> list[Summary]:
-    """The summaries of all finished runs at or below `paths`; a FileNotFoundError names a path that holds none."""
+def collect(paths: Sequence[Path], shape: Any = StudentSummary) -> list[Summary]:
+    """The summaries of all finished runs at or below `paths`, each of the type hint `shape`.
+
+    A FileNotFoundError names a path that holds none, a RecordError a summary that is damaged or of another kind.
+    """
     summaries = []
     for path in paths:
         found = sorted(path.rglob("summary.json")) if path.is_dir() else []
         if not found:
             raise FileNotFoundError(f"runs: {path} holds no finished run (no summary.json in it or below it).")
-        summaries += [RunFolder(file.parent).summary() for file in found]
+        summaries += [read_summary(file, shape) for file in found]
     return summaries
 
 
