@@ -20,7 +20,7 @@ from normkd_explore.methods import METHODS
 from normkd_explore.results import FOLDER, EpochRecord, MeasuredRun, write_rows
 from normkd_explore.training import RunFolder
 
-FOLDER_OPTIONS = re.compile(r" --(?:out|data-root|teacher-weights)[ =]\S+")
+FOLDER_OPTIONS = re.compile(r" --(?:out|into|data-root|teacher-weights|teacher-cache)[ =]\S+")
 
 
 def find_runs(paths: list[Path], skip_unfinished: bool = False) -> list[RunFolder]:

@@ -37,6 +37,13 @@ from normkd_explore.training.where import teacher_folder
 def main() -> None:
     """Measure, print a table and the command."""
     options = arguments()
+    weights = matched_weights(options)
+    specs = ",".join(f"{spec}:kd_weight={weight:.4g}" for spec, weight in weights.items())
+    print(f"normkd compare {options.preset}{' --lesson' * options.lesson} --methods {specs}")
+
+
+def matched_weights(options: argparse.Namespace) -> dict[str, float]:
+    """The weight of each of `options.methods` with which its steps are as large as those of `options.to`; printed."""
     fabric = make_fabric(options.device, options.precision)
     recipes = {spec: recipe_of(spec, options, 0) for spec in options.methods.split(",")}
     totals = {spec: torch.zeros((), dtype=torch.float64) for spec in recipes}
@@ -46,13 +53,14 @@ def main() -> None:
     own = recipe_of(options.to, options, 0)
     wanted = own.settings.kd_weight * sizes_of(own, totals, recipes, options.to)
     print(f"mean size of a sample's gradient, {options.steps} steps of {options.to}, {options.seeds} seeds:")
-    specs = []
+    matched = {spec: wanted / totals[spec].item() for spec in recipes}
     for spec, recipe in recipes.items():
         size, weight = totals[spec].item(), recipe.settings.kd_weight
-        matched = wanted / size
-        print(f"  {spec:24} {size:10.4f} x {weight:<6g} = {size * weight:9.4f}   same size at kd_weight={matched:.4g}")
-        specs.append(f"{spec}:kd_weight={matched:.4g}")
-    print(f"normkd compare {options.preset}{' --lesson' * options.lesson} --methods {','.join(specs)}")
+        print(
+            f"  {spec:24} {size:10.4f} x {weight:<6g} = {size * weight:9.4f}   "
+            f"same size at kd_weight={matched[spec]:.4g}"
+        )
+    return matched
 
 
 def sizes_of(own: Recipe, totals: dict, recipes: dict[str, Recipe], name: str) -> float:
@@ -98,7 +106,7 @@ def recipe_of(spec: str, options: argparse.Namespace, seed: int) -> Recipe:
     return replace(recipe, settings=settings, precision=options.precision)
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("preset")
@@ -112,7 +120,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher-weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="32-true")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
