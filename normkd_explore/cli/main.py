@@ -101,7 +101,13 @@ def _normkd() -> None:
 
 
 def main() -> None:
-    """Run the command; an expected error is one clear line (NORMKD_DEBUG=1 shows where it arose)."""
+    """Run the command; an expected error is one clear line (NORMKD_DEBUG=1 shows where it arose).
+
+    The processes of `--jobs` import the file of one's own that the command was called from, for the models and data
+    sets that it registers. Python then calls that file "__mp_main__", and the command must not begin once more.
+    """
+    if sys._getframe(1).f_globals.get("__name__") == "__mp_main__":
+        return
     warnings.showwarning = _tell_warning
     try:
         raise SystemExit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
@@ -122,7 +128,7 @@ def _explain(error: Exception) -> int:
     from normkd_explore.training.runs.checkpoint import place
 
     if isinstance(error, Interrupted):
-        where = place(error.epoch, error.step, error.unit)
+        where = error.words or place(error.epoch, error.step, error.unit)
         say(f"\nStopped {where}; nothing is lost. Continue with:", err=True, marks={"nothing is lost": "green"})
         say_command(_again())
         return 130

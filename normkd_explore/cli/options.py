@@ -163,6 +163,7 @@ class RunOptions(Computing, Images, Solver):
             data_root=self.data_root,
             device=self.device,
             workers=self.workers,
+            threads=self.threads,
             deterministic=self.deterministic,
             student_weights=beginning.student_weights if beginning else None,
             log=keeping.log if keeping else None,

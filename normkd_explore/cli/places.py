@@ -50,6 +50,14 @@ class Exact(Device):
 
     title: ClassVar[str] = "Machine"
 
+    threads: Annotated[
+        int | None,
+        Option(
+            help="Threads of a process on a CPU; default: one a core. They decide the last bits of the numbers.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None
     deterministic: Annotated[
         bool,
         Option("--deterministic", help="On a GPU: the same bits in every run. On a CPU they always are."),

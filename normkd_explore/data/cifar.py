@@ -126,7 +126,8 @@ def provide_files(layout: Layout, root: Path, download: bool, check_md5: bool) -
     if download:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            download_url(published.url, root, filename=published.filename, md5=md5)
+            with one_at_a_time(root / f"{published.filename}.lock"):  # several jobs may begin at the same moment
+                download_url(published.url, root, filename=published.filename, md5=md5)
         except (OSError, RuntimeError) as problem:  # URLError is an OSError; a wrong MD5 is a RuntimeError
             reason = f"and the download failed ({problem})"
     if not check_integrity(archive, md5):

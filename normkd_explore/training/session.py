@@ -15,6 +15,7 @@ from normkd_explore.training.finish import finish
 from normkd_explore.training.loop import fit
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.determinism import deterministic_algorithms
+from normkd_explore.training.machine.threads import thread_count
 from normkd_explore.training.material import Material, gather
 from normkd_explore.training.nonfinite import files_named
 from normkd_explore.training.prepare import Prepared, Student, open_runs, prepare
@@ -77,7 +78,7 @@ def compare(
     ]
     recipes = settle(begun(recipes, where), folders, where.device, resume)
     check_lockstep(recipes)
-    with deterministic_algorithms(where.deterministic):
+    with deterministic_algorithms(where.deterministic), thread_count(where.threads):
         material = gather(recipes, where, dataset, teacher, student)
         recipes = material.recipes
         students = list(map(Student, recipes, folders, material.inputs))

@@ -38,6 +38,8 @@ class Where:
     """Checkpoint file or run folder that students begin with; None draws fresh weights. The recipe keeps its digest."""
     log: str | None = None
     """A board that is told every epoch besides metrics.jsonl: "tensorboard", or "wandb" where that is installed."""
+    threads: int | None = None
+    """Threads that share an operation on a CPU; None takes PyTorch's number. Another one rounds otherwise."""
 
 
 HERE = Where()

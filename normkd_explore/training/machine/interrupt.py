@@ -21,6 +21,8 @@ class Interrupted(Exception):
     def __init__(self, epoch: int, step: int, folder: object, unit: str = "epoch"):
         super().__init__(f"stopped in {unit} {epoch + 1} after step {step}")
         self.epoch, self.step, self.folder, self.unit = epoch, step, folder, unit
+        self.words: str | None = None
+        """Where that was, if epoch and step do not say it."""
 
 
 class StopRequest:

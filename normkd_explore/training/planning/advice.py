@@ -5,10 +5,10 @@ Rates are images per second. Letters: C classes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from normkd_explore.training.machine.threads import usable_cores
 from normkd_explore.training.planning.memory import Memory, cache_bytes, fitting_batch, gib
 from normkd_explore.training.progress.pace import duration
 from normkd_explore.training.recipes.recipe import Recipe
@@ -216,11 +216,6 @@ def advice(e: Estimate) -> list[str]:
     if not on_gpu and e.seconds()[0] > 5 * 86400:
         found.append("this needs a GPU; --epochs and --image-size cut it down for a rehearsal")
     return found
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def number(rate: float) -> str:

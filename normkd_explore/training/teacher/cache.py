@@ -26,7 +26,7 @@ from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.free_memory import available_bytes
 from normkd_explore.training.teacher.frozen import CPU_ROWS, Teacher
 from normkd_explore.training.teacher.logit_table import CacheError, LogitTable, gigabytes, new_table, table_bytes
-from normkd_explore.training.teacher.table_folder import create_folder, open_folder
+from normkd_explore.training.teacher.table_folder import create_folder, disk_room, open_folder
 
 AHEAD = {"cpu": 512, "cuda": 8192}  # images whose missing logits are computed together: full blocks, short waits
 GPU_ROWS = 512
@@ -45,14 +45,21 @@ class TeacherCache:
             takes at most a quarter of what is free, else off.
         limit: the most bytes the table may take; None sets no limit beyond what is free.
         tell: called with one line that says what was decided, and how large the table is, before it is made.
+        folder: where "memory" and "auto" keep the table for several processes of one machine, in place of the memory
+            of each; None where there is only one.
     """
 
     def __init__(
-        self, place: str | Path = "auto", limit: int | None = None, tell: Callable[[str], None] = _tell
+        self,
+        place: str | Path = "auto",
+        limit: int | None = None,
+        tell: Callable[[str], None] = _tell,
+        folder: Path | None = None,
     ) -> None:
         if not str(place):
             raise ValueError("teacher cache: found an empty name, wanted off, memory, auto or a folder.")
         self.place, self.limit, self.tell = str(place), limit, tell
+        self.folder = folder if self.place in ("off", "auto", "memory") else Path(place)
         self._table: LogitTable | None = None
         self._identity: dict[str, Any] = {}
 
@@ -73,17 +80,22 @@ class TeacherCache:
             return teacher, batches
         try:
             resident = self._checked(teacher, dataset, batches, features)
+            table = self._fitting_table(teacher, dataset, precision)
         except CacheError as reason:
             if self.place != "auto":
                 raise
             self._say(teacher, f"teacher cache off: {str(reason).removeprefix('teacher cache: ')}")
             return teacher, batches
+        cached = CachedTeacher(teacher, table, dataset.views.count)
+        return cached, PreparedBatches(resident, cached)
+
+    def _fitting_table(self, teacher: Teacher, dataset: Dataset, precision: str) -> LogitTable:
+        """The table that is open, where it is of these logits; else another."""
         identity = cache_identity(teacher, dataset, precision)
         if self._table is None or self._identity != identity:
             self._table = None  # the memory of another run's table goes first
             self._table, self._identity = self._open(teacher, dataset, identity), identity
-        cached = CachedTeacher(teacher, self._table, dataset.views.count)
-        return cached, PreparedBatches(resident, cached)
+        return self._table
 
     def _checked(self, teacher: Teacher, dataset: Dataset, batches: Batches, features: bool) -> ResidentBatches:
         """The batches; CacheError unless the logits of their images can be kept, and kept here."""
@@ -108,40 +120,41 @@ class TeacherCache:
             raise CacheError(f"teacher cache: {gigabytes(size)} wanted, the limit is {gigabytes(self.limit)}.")
         wanted = self._memory(teacher.fabric.device, size)
         free, part = available_bytes(teacher.fabric.device) or 0, COMFORT if self.place == "auto" else 1
+        if self.folder and self.place == "auto" and size > (room := disk_room(self.folder)) // part:
+            raise CacheError(
+                f"teacher cache: {gigabytes(size)} of disk space wanted, {gigabytes(room)} are free and a quarter of "
+                "that is allowed without asking. --teacher-cache DIR names a folder with more."
+            )
         if wanted > free // part:
             share = f" and a quarter of {gigabytes(free)} is allowed without asking" if part > 1 else ""
             remedy = "A folder (--teacher-cache DIR) needs disk space instead."
-            if self._in_folder:
+            if self.folder:
                 remedy = "A GPU holds the whole table, also one from a folder: take --teacher-cache off."
             raise CacheError(
                 f"teacher cache: {gigabytes(wanted)} of memory wanted, {gigabytes(free)} are free{share}. {remedy}"
             )
-
-    @property
-    def _in_folder(self) -> bool:
-        return self.place not in ("auto", "memory")
 
     def _memory(self, device: torch.device, size: int) -> int:
         """What a table of `size` bytes takes of the device's memory; a folder is mapped into that of a CPU."""
         if device.type != "cpu":
             return size
         # Each process has a table of its own: all of one machine take from one memory.
-        return 0 if self._in_folder else size * processes.size_here()
+        return 0 if self.folder else size * processes.size_here()
 
     def _open(self, teacher: Teacher, dataset: Dataset, identity: dict[str, Any]) -> LogitTable:
         rows, classes = _shape(dataset)
-        where = "memory" if self.place in ("auto", "memory") else self.place
         self._say(
             teacher,
-            f"teacher cache in {where}: up to {gigabytes(table_bytes(rows, classes))} ({len(dataset.train):,} images "
-            f"x {dataset.views.count} views x {classes} classes x 4 bytes)",
+            f"teacher cache in {self.folder or 'memory'}: up to {gigabytes(table_bytes(rows, classes))} "
+            f"({len(dataset.train):,} images x {dataset.views.count} views x {classes} classes x 4 bytes)",
         )
-        if where == "memory":
+        if self.folder is None:
             return new_table(rows, classes, teacher.fabric.device)
+        folder = self.folder
         # First the first process of all, then one on each machine: it makes a folder where the disk is not shared.
         for each in (processes.share, processes.one_by_machine):
-            each(lambda: create_folder(Path(where), rows, classes, identity))
-        table = open_folder(Path(where), rows, classes, identity, teacher.fabric.device)
+            each(lambda: create_folder(folder, rows, classes, identity))
+        table = open_folder(folder, rows, classes, identity, teacher.fabric.device)
         self._say(teacher, f"teacher cache: {table.filled:,} of {rows:,} views are known")
         return table
 

@@ -53,6 +53,11 @@ def create_folder(folder: Path, rows: int, classes: int, identity: dict[str, Any
         raise CacheError(f"teacher cache: {folder} cannot be written ({reason}); name another folder.") from error
 
 
+def disk_room(folder: Path) -> int:
+    """Bytes that are free on the disk where `folder` is, or will be."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.resolve().parents) if place.exists())).free
+
+
 def _refuse_foreign(folder: Path) -> None:
     """CacheError where the folder holds something that is no part of a table."""
     if (folder / HEADER).exists() or not folder.exists():
