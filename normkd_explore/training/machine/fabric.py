@@ -51,6 +51,7 @@ def make_fabric(device: str = "auto", precision: str = "32-true") -> Fabric:
     known = cast(Any, precision)  # of the names there are; Fabric refuses others itself
     fabric = Fabric(accelerator=kind, precision=known, **processes.fabric_options(kind, index))
     fabric.launch()
+    processes.leave_at_exit()
     return fabric
 
 

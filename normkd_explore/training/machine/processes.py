@@ -7,6 +7,7 @@ function here does nothing and costs nothing.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,21 @@ def rank() -> int:
 def first() -> bool:
     """Whether this process is the one that writes files and shows progress."""
     return rank() == 0
+
+
+def leave_at_exit() -> None:
+    """End the connection to the others before Python ends.
+
+    Fabric does so for NCCL alone. gloo's threads, left to the end of the program, now and then abort it after all its
+    work is done, and torchrun then calls the run failed.
+    """
+    if size() > 1:
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def fabric_options(kind: str, index: str) -> dict[str, Any]:
