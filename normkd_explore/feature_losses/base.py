@@ -74,10 +74,31 @@ def same_size(map_s_BKHW: Tensor, map_t_BKHW: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps to the size of the smaller."""
     height_s, height_t = map_s_BKHW.shape[2], map_t_BKHW.shape[2]
     if height_s > height_t:
-        map_s_BKHW = F.adaptive_avg_pool2d(map_s_BKHW, (height_t, map_t_BKHW.shape[3]))
+        map_s_BKHW = average_pool(map_s_BKHW, height_t, map_t_BKHW.shape[3])
     elif height_t > height_s:
-        map_t_BKHW = F.adaptive_avg_pool2d(map_t_BKHW, (height_s, map_s_BKHW.shape[3]))
+        map_t_BKHW = average_pool(map_t_BKHW, height_s, map_s_BKHW.shape[3])
     return map_s_BKHW, map_t_BKHW
+
+
+def average_pool(map_BKHW: Tensor, height: int, width: int) -> Tensor:
+    """Averages over a grid of cells, (B, K, H, W) -> (B, K, height, width): `F.adaptive_avg_pool2d` in other words.
+
+    Cells overlap where the grid does not divide the map. That function has no deterministic gradient on a GPU; these
+    sums have.
+    """
+    rows, columns = map_BKHW.shape[2:]
+    if rows % height == 0 and columns % width == 0:
+        return F.avg_pool2d(map_BKHW, (rows // height, columns // width))
+    shares_hH, shares_wW = _shares(height, rows, map_BKHW), _shares(width, columns, map_BKHW)
+    return shares_hH @ map_BKHW @ shares_wW.mT
+
+
+def _shares(cells: int, places: int, like: Tensor) -> Tensor:
+    """Each place's weight in each cell's average; cell i of C covers places ⌊i P / C⌋ to ⌈(i + 1) P / C⌉ of P."""
+    cell_C1, place_P = torch.arange(cells, device=like.device)[:, None], torch.arange(places, device=like.device)
+    starts_C1, ends_C1 = cell_C1 * places // cells, -(-(cell_C1 + 1) * places // cells)
+    inside_CP = ((place_P >= starts_C1) & (place_P < ends_C1)).to(like.dtype)
+    return inside_CP / inside_CP.sum(dim=1, keepdim=True)
 
 
 def unit(vectors: Tensor) -> Tensor:

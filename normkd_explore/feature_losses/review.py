@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from normkd_explore.feature_losses.base import BatchNorm, as_parameters_of, check_stages, same_count
+from normkd_explore.feature_losses.base import BatchNorm, as_parameters_of, average_pool, check_stages, same_count
 from normkd_explore.feature_losses.couple import MapShape
 from normkd_explore.models.features import conv1x1, conv3x3
 from normkd_explore.precision import ignores_autocast
@@ -63,7 +63,7 @@ def context_loss(guess_BKHW: Tensor, map_t_BKHW: Tensor) -> Tensor:
         if size < guess_BKHW.shape[2]:
             weight /= 2
             total += weight
-            pooled_s, pooled_t = (F.adaptive_avg_pool2d(map_BKHW, size) for map_BKHW in (guess_BKHW, map_t_BKHW))
+            pooled_s, pooled_t = (average_pool(map_BKHW, size, size) for map_BKHW in (guess_BKHW, map_t_BKHW))
             loss = loss + weight * F.mse_loss(pooled_s, pooled_t)
     return loss / total
 

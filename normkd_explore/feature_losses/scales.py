@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normkd_explore.checks import rows_that_count
+from normkd_explore.feature_losses.base import average_pool
 from normkd_explore.feature_losses.couple import look
 from normkd_explore.losses.base import LogitLoss, mean_of_counted
 from normkd_explore.models.features import Features
@@ -86,7 +87,7 @@ def cell_logits(map_BKHW: Tensor, classifier: nn.Linear, scales: Scales = (1, 2)
     check_scales(scales, *map_BKHW.shape[2:])
     map_BKHW, weight = in_full_precision(map_BKHW, classifier.weight)
     bias = None if classifier.bias is None else classifier.bias.to(weight.dtype)
-    averages = [F.adaptive_avg_pool2d(map_BKHW, scale).flatten(2) for scale in scales]
+    averages = [average_pool(map_BKHW, scale, scale).flatten(2) for scale in scales]
     return F.linear(torch.cat(averages, dim=2).mT, weight, bias)
 
 

@@ -23,6 +23,7 @@ from normkd_explore.training.recipes.schedule import learning_rate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+OBEYING = ("cpu", "cuda")  # devices whose fused kernel skips the update where `found_inf` is 1
 TOTALS = ("loss", "ce", "kd", "top1", "grad_norm", "images")
 
 
@@ -40,7 +41,7 @@ class Learner:
         self.objective.to(fabric.device)
         model = model.to(memory_format=torch.channels_last)  # several times faster convolutions on CPUs
         parameters = [*model.parameters(), *self.objective.parameters()]
-        # The fused kernel skips the whole update where `found_inf` is 1, on the device and without asking the host.
+        # The fused kernel skips the whole update where the guard says so, on the device and without asking the host.
         optimizer = torch.optim.SGD(
             parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
@@ -80,7 +81,8 @@ class Learner:
         processes.average_gradients(self.objective.parameters())
         processes.average_batch_norm(self.module, self.objective)
         grad_norm = self._guard(step, batch.index_B)
-        self.optimizer.step()
+        if self._may_update():
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._count(loss, logits_s, batch.labels_B, grad_norm)
 
@@ -127,6 +129,10 @@ class Learner:
         places.copy_(torch.where(bad, index_B[: len(places)], places))
         self.optimizer.optimizer.found_inf = (self.first_bad_step >= 0).float()
         return norm
+
+    def _may_update(self) -> bool:
+        """Ask whether the guard allows the update where the fused kernel would take no notice of it (MPS)."""
+        return self.fabric.device.type in OBEYING or int(self.first_bad_step) < 0
 
     @torch.no_grad()
     def _count(self, loss: Loss, logits_s: Tensor, labels_B: Tensor, grad_norm: Tensor) -> None:

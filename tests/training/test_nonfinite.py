@@ -10,6 +10,7 @@ import torch
 
 from normkd_explore.data import FileSplit, make_batches
 from normkd_explore.training import NonFiniteError, make_fabric
+from normkd_explore.training import learner as learner_module
 from normkd_explore.training.learner import Learner
 from normkd_explore.training.nonfinite import files_named
 from tests.helpers.shared_runs import plain_student
@@ -39,3 +40,26 @@ def test_images_from_files_are_named(tmp_path):
     ):
         raise NonFiniteError("step 3.", [2, 0])
     assert caught.value.images == [2, 0] and "c.png" not in str(caught.value)
+
+
+def test_the_guard_holds_where_the_fused_kernel_takes_no_notice_of_it(monkeypatch):
+    """As MPS's may. Not run there: PyTorch's plain update, which asks nobody, takes the kernel's place."""
+    fabric = make_fabric("cpu")
+    learner = Learner(toy_recipe("normkd"), plain_student("", CLASSES, 0), fabric, 4)
+    monkeypatch.setattr(learner_module, "OBEYING", ("cuda",))
+    plain = learner.optimizer.optimizer.step
+
+    def careless():
+        del learner.optimizer.optimizer.found_inf
+        learner.optimizer.optimizer.param_groups[0]["fused"] = False
+        return plain()
+
+    monkeypatch.setattr(learner.optimizer, "step", careless)
+    batch, *_ = make_batches(toy_dataset(), "train", BATCH, augment=True, seed=0).epoch(0)
+    start = [parameter.clone() for parameter in learner.module.parameters()]
+    learner.step(batch, torch.randn(BATCH, CLASSES), 0, 0)
+    before = [parameter.clone() for parameter in learner.module.parameters()]
+    assert not all(map(torch.equal, start, before))
+    for logits_t in (torch.full((BATCH, CLASSES), float("nan")), torch.randn(BATCH, CLASSES)):
+        learner.step(batch, logits_t, 0, 1)
+        assert all(map(torch.equal, before, learner.module.parameters()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -29,7 +30,9 @@ def worked_ahead(work: Callable[[Item], Tensor], items: Iterable[Item], device: 
             return work(item), stream.record_event() if stream else None
 
     waiting: Future | None = None
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+    # A thread begins on the first GPU, and leaving the stream would open that one: in each process of several.
+    start = partial(torch.cuda.set_device, stream.device) if stream else None
+    with ThreadPoolExecutor(1, "ahead", start) as pool:
         for item in _errors_last(items):
             coming = pool.submit(job, item)
             if waiting:

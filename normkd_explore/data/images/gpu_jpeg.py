@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from normkd_explore.notices import notice
 
 VARIABLE = "NORMKD_DECODER"
 CHOICES = ("auto", "gpu", "workers")
+DECODED_BYTES = 2**29  # of whole pictures on the GPU at one time: 14 of twelve megapixels
 TOLERATED = 4.0  # mean difference to the processor's decoder, in levels of 255
 
 
@@ -135,41 +136,97 @@ def decode_and_cut(
         refused: files known to be refused by the device; those of this batch are added.
 
     Raises:
-        RuntimeError: where the device itself fails, as when it has no memory left; that says nothing about a file.
+        RuntimeError: where the device itself fails; that says nothing about a file.
     """
+    pictures: list[Tensor] = []
+    for part in _parts(items):
+        pictures += _pictures(part, image_size, enlarge, device, decode_one, refused)
+    return torch.stack(pictures)
+
+
+def _parts(items: list[JpegBytes | Tensor]) -> Iterator[list[JpegBytes | Tensor]]:
+    """The batch in stretches whose whole pictures fit into DECODED_BYTES; a larger picture is one alone."""
+    part: list[JpegBytes | Tensor] = []
+    size = 0
+    for item in items:
+        own = item.decoded_bytes if isinstance(item, JpegBytes) else 0
+        if part and size + own > DECODED_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += own
+    if part:
+        yield part
+
+
+def _pictures(
+    items: list[JpegBytes | Tensor],
+    image_size: int,
+    enlarge: float,
+    device: torch.device,
+    decode_one: Callable[[JpegBytes], Tensor],
+    refused: Refused,
+) -> list[Tensor]:
+    """Decode in one call and cut; after an error half by half, so that only refused files are left to `decode_one`.
+
+    Halves want less memory too: the first one's whole pictures are gone before the second one's come.
+    """
+    rest = (image_size, enlarge, device, decode_one, refused)
     files = [item for item in items if isinstance(item, JpegBytes) and item.position not in refused.known]
-    decoded = dict(zip((file.position for file in files), _decode(files, device, refused), strict=True))
+    try:
+        return _decoded_and_cut(items, files, image_size, enlarge, device, decode_one)
+    except RuntimeError as error:
+        if not files or _device_failed(error):
+            raise
+        if len(files) == 1:
+            refused.add(files[0].position, error)
+    # Not in the handler: the error holds what was decoded until then.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # nvJPEG takes memory beside PyTorch's, which keeps what it has had
+    if len(files) == 1:
+        return _pictures(items, *rest)
+    half = len(items) // 2
+    return _pictures(items[:half], *rest) + _pictures(items[half:], *rest)
+
+
+def _decoded_and_cut(
+    items: list[JpegBytes | Tensor],
+    files: list[JpegBytes],
+    image_size: int,
+    enlarge: float,
+    device: torch.device,
+    decode_one: Callable[[JpegBytes], Tensor],
+) -> list[Tensor]:
+    decoded: dict[int, Tensor] = {}
+    if files:
+        _let_crops_end(device)
+        images = decode_jpeg([file.bytes_L for file in files], device)
+        decoded = dict(zip((file.position for file in files), images, strict=True))
     cut = []
     for item in items:
         if not isinstance(item, JpegBytes):
             cut.append(item.to(device, non_blocking=True))
-        elif (image_CHW := decoded.get(item.position)) is None:
-            cut.append(decode_one(item).to(device))
+        elif item.position in decoded:
+            cut.append(_cut(decoded[item.position], item, image_size, enlarge).permute(1, 2, 0))
         else:
-            cut.append(_cut(image_CHW, item, image_size, enlarge).permute(1, 2, 0))
-    return torch.stack(cut)
+            cut.append(decode_one(item).to(device))
+    return cut
 
 
-def _decode(files: list[JpegBytes], device: torch.device, refused: Refused) -> list[Tensor | None]:
-    """Decode all files in one call; after an error half by half, so that only the refused ones are missing."""
-    if not files:
-        return []
-    try:
-        return [*decode_jpeg([file.bytes_L for file in files], device)]
-    except RuntimeError as error:
-        if _device_failed(error):
-            raise
-        if len(files) == 1:
-            refused.add(files[0].position, error)
-            return [None]
-    half = len(files) // 2
-    return _decode(files[:half], device, refused) + _decode(files[half:], device, refused)
+def _let_crops_end(device: torch.device) -> None:
+    """Wait for the crops before: nvJPEG writes on a stream of its own, into memory that they may still read.
+
+    The wait holds the decoding thread alone.
+    """
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
 
 
 def _device_failed(error: RuntimeError) -> bool:
-    """Whether an error is about the device's memory or the device, and not about a file."""
-    devices = (torch.OutOfMemoryError, torch.AcceleratorError)
-    return isinstance(error, devices) or "out of memory" in str(error).lower() or "CUDA error" in str(error)
+    """Whether an error is about the device, and neither about a file nor about memory."""
+    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+        return False
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 def decode_jpeg(files: list[Tensor], device: torch.device) -> list[Tensor]:

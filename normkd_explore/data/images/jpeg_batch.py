@@ -4,7 +4,7 @@ Each tensor that passes between processes keeps a file open until it is used. On
 limit of 1024 open files within two batches of 512, and the processes would wait for one another.
 
 Letters: B images of a batch, P of them decoded already, S image size in pixels, C = 3 colours, L bytes of a file,
-T bytes of all files, K = 7 numbers about an image.
+T bytes of all files, K = 8 numbers about an image.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 NO_BOX = (-1, -1, -1, -1)
+COLOURS = 3
 DECODED = -1  # in the place of a file's length
 
 
@@ -28,6 +29,13 @@ class JpegBytes(NamedTuple):
     box: Box | None
     """The part to show; None: the centre, as for evaluation."""
     flip: bool
+    pixels: int
+    """Of the whole picture."""
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What the whole picture takes once it is decoded."""
+        return COLOURS * self.pixels
 
 
 class PackedFiles(NamedTuple):
@@ -36,7 +44,7 @@ class PackedFiles(NamedTuple):
     bytes_T: Tensor
     pixels_PSSC: Tensor
     facts_BK: Tensor
-    """int64: length in bytes (-1: one of the decoded images, in order), position, box, flip."""
+    """int64: length in bytes (-1: one of the decoded images, in order), position, box, flip, pixels."""
 
 
 def pack(items: list[JpegBytes | Tensor], image_size: int) -> PackedFiles:
@@ -46,7 +54,7 @@ def pack(items: list[JpegBytes | Tensor], image_size: int) -> PackedFiles:
     return PackedFiles(
         torch.cat(files) if files else torch.empty(0, dtype=torch.uint8),
         stack_pictures(pixels, image_size),
-        torch.tensor([_facts(item) for item in items], dtype=torch.int64).view(len(items), 7),
+        torch.tensor([_facts(item) for item in items], dtype=torch.int64).view(len(items), 8),
     )
 
 
@@ -65,11 +73,11 @@ def stack_pictures(pictures: list[Tensor], image_size: int) -> Tensor:
 
 def _facts(item: JpegBytes | Tensor) -> tuple[int, ...]:
     if not isinstance(item, JpegBytes):
-        return (DECODED, *[0] * 6)
-    return (len(item.bytes_L), item.position, *(item.box or NO_BOX), int(item.flip))
+        return (DECODED, *[0] * 7)
+    return (len(item.bytes_L), item.position, *(item.box or NO_BOX), int(item.flip), item.pixels)
 
 
 def _jpeg_bytes(bytes_L: Tensor, facts: list[int]) -> JpegBytes:
-    _, position, top, left, height, width, flip = facts
+    _, position, top, left, height, width, flip, pixels = facts
     box = (top, left, height, width)
-    return JpegBytes(position, bytes_L, None if box == NO_BOX else box, bool(flip))
+    return JpegBytes(position, bytes_L, None if box == NO_BOX else box, bool(flip), pixels)

@@ -187,10 +187,9 @@ class JpegFiles:
         if not whole_rgb_jpeg(content):
             return self.pictures[item]
         bytes_L = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        if not self.pictures.augment:
-            return JpegBytes(index, bytes_L, None, False)
         with open_image(io.BytesIO(content), ("JPEG",)) as image:  # its size alone is read
-            return JpegBytes(index, bytes_L, *self.pictures.draw_cut(image, seed))
+            box, flip = self.pictures.draw_cut(image, seed) if self.pictures.augment else (None, False)
+            return JpegBytes(index, bytes_L, box, flip, image.width * image.height)
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -92,14 +92,14 @@ def fabric_options(kind: str, index: str) -> dict[str, Any]:
         raise ValueError(
             f"torchrun: found {total} processes in all and {here} on this machine, wanted as many on every machine."
         )
-    from lightning_fabric.strategies import DDPStrategy
+    from normkd_explore.training.machine.strategy import InThisStream
 
     # BatchNorm's buffers are averaged by `average_batch_norm`; DDP would copy the first process's over the others',
     # in evaluation too, where processes may have different numbers of steps. PyTorch 2.15 has a new name for that.
     known = signature(nn.parallel.DistributedDataParallel).parameters
     copying = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {copying: False}
-    strategy = DDPStrategy(timeout=STEP_TIMEOUT, **options)
+    strategy = InThisStream(timeout=STEP_TIMEOUT, **options)
     return {"devices": here, "num_nodes": total // here, "strategy": strategy}
 
 

@@ -174,7 +174,8 @@ class Estimate:
         yield f"decoding   by {self.decoder}"
         yield f"memory     {gib(memory.total)} wanted at batch {self.recipe.batch_size}, {found} free on {self.device}"
         parts = {"weights": memory.weights, "gradients + momentum": memory.gradients + memory.momentum}
-        parts |= {"activations": memory.activations + memory.working, "batches": memory.images, "data": memory.dataset}
+        parts |= {"activations": memory.activations + memory.working, "batches": memory.images}
+        parts |= {"whole photographs": memory.decoding, "data": memory.dataset}
         yield f"           {', '.join(f'{name} {gib(size)}' for name, size in parts.items() if size)}"
         if self.teacher:
             yield f"logits     {self._cached()}"

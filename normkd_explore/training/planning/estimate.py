@@ -30,7 +30,7 @@ from normkd_explore.training.machine.fabric import make_fabric
 from normkd_explore.training.machine.free_memory import available_bytes
 from normkd_explore.training.material import open_dataset
 from normkd_explore.training.planning.advice import GPU_ROOM, Estimate, Rate, Workload
-from normkd_explore.training.planning.memory import estimate_memory, fitting_batch, resident_bytes
+from normkd_explore.training.planning.memory import decoding_bytes, estimate_memory, fitting_batch, resident_bytes
 from normkd_explore.training.recipes.recipe import Recipe
 from normkd_explore.training.settle import settle
 from normkd_explore.training.teacher.frozen import Teacher
@@ -83,7 +83,11 @@ def estimate(
     with tempfile.TemporaryDirectory() as scratch:
         dataset, workload, note = open_or_draw(recipe, where, Path(scratch))
         memory = estimate_memory(
-            recipe, workload.num_classes, dataset.image_size, dataset=workload.resident or resident_bytes(dataset)
+            recipe,
+            workload.num_classes,
+            dataset.image_size,
+            dataset=workload.resident or resident_bytes(dataset),
+            decoding=decoding_bytes(dataset, recipe.batch_size, fabric.device),
         )
         available = available_bytes(fabric.device)
         room = int(available * GPU_ROOM) if available else 2**62

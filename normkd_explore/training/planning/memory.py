@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from normkd_explore.data import ArraySplit, Dataset
+from normkd_explore.data.dataset import FileSplit
+from normkd_explore.data.images.gpu_jpeg import DECODED_BYTES, choose_decoder
+from normkd_explore.data.read import size_of
 from normkd_explore.models import create_model
 from normkd_explore.training.recipes.recipe import Recipe
 
+LOOKED_AT = 200  # photographs whose size is asked for
 FLOAT = 4  # bytes of a float32: weights, gradients and momentum stay float32 under mixed precision
 
 
@@ -36,6 +40,8 @@ class Memory:
     """Two batches of float32 images: the one in use and the next."""
     dataset: int = 0
     """Images that live on the device."""
+    decoding: int = 0
+    """Whole photographs, where the GPU decodes them."""
 
     @property
     def total(self) -> int:
@@ -49,7 +55,13 @@ class Memory:
 
 
 def estimate_memory(
-    recipe: Recipe, num_classes: int, image_size: int, *, batch_size: int | None = None, dataset: int = 0
+    recipe: Recipe,
+    num_classes: int,
+    image_size: int,
+    *,
+    batch_size: int | None = None,
+    dataset: int = 0,
+    decoding: int = 0,
 ) -> Memory:
     """Count the memory of a recipe's training step by running its student on tensors that have shapes and no data.
 
@@ -61,6 +73,7 @@ def estimate_memory(
         num_classes, image_size: C and S.
         batch_size: B, images of one process; None takes the recipe's whole batch.
         dataset: bytes of images that live on the device, see `resident_bytes`.
+        decoding: bytes of whole photographs on the device, see `decoding_bytes`.
     """
     batch = batch_size or recipe.batch_size
     half = recipe.precision.startswith(("bf16", "16"))
@@ -77,6 +90,7 @@ def estimate_memory(
         working=2 * max(kept),
         images=2 * FLOAT * batch * 3 * image_size**2,
         dataset=dataset,
+        decoding=decoding,
     )
 
 
@@ -117,6 +131,20 @@ def resident_bytes(dataset: Dataset) -> int:
     return sum(
         len(split) * 3 * (split.image_size + 2 * pad) ** 2 for split, pad in splits if isinstance(split, ArraySplit)
     )
+
+
+def decoding_bytes(dataset: Dataset, batch_size: int, device: torch.device) -> int:
+    """Bytes of the whole photographs that a GPU holds while it decodes a batch; 0 where it decodes none.
+
+    The mean size of some 200 training images stands for all.
+    """
+    split = dataset.train
+    if not isinstance(split, FileSplit) or not choose_decoder(split.names_N, device).on_gpu:
+        return 0
+    places = range(0, len(split), max(1, len(split) // LOOKED_AT))
+    sizes = [size_of(split.path(place)) for place in places]
+    mean = sum(width * height for width, height in sizes) / len(sizes)
+    return min(DECODED_BYTES, round(batch_size * 3 * mean))
 
 
 def cache_bytes(num_views: int, num_images: int, num_classes: int) -> int:
