@@ -3,7 +3,8 @@
     python scripts/write_tables.py            between the marks <!-- table NAME --> and <!-- end -->
     python scripts/write_tables.py --check    exit status 1 where a page differs from the CSV files
 
-NAME is FILE or FILE:METHOD,METHOD: the runs of normkd_explore/results/measured_FILE.csv, one line a method and setting.
+NAME is FILE or FILE:METHOD,METHOD: the runs of normkd_explore/results/measured_FILE.csv, one line a method and setting;
+of "federated" one line a rule of the server, one column an attack.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from normkd_explore.analysis.paired import holm
 from normkd_explore.analysis.sign_flip import sign_flip_p
 from normkd_explore.methods import get_method
 from normkd_explore.results import MeasuredRun, load_measured
+from normkd_explore.results.federated import load_federated, victims_table
 from normkd_explore.training.summary import describe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,12 +43,31 @@ def groups_of(runs: list[MeasuredRun], chosen: list[str]) -> dict[tuple[str, str
 def table(name: str) -> str:
     """The table of a mark, as Markdown; KD as published is what the others are compared with."""
     file, _, methods = name.partition(":")
+    if file == "federated":
+        return federated_table()
     groups = groups_of(load_measured(file), methods.split(",") if methods else [])
     base = ("kd", describe_settings(get_method("kd").cifar100))
     pairs = {key: differences(group, groups[base]) for key, group in groups.items() if key != base}
     several = [key for key, found in pairs.items() if len(found) > 1]
     p_values = dict(zip(several, holm([sign_flip_p(pairs[key]) for key in several]), strict=True))
     return HEAD + "".join(line(key, group, pairs.get(key), p_values.get(key)) for key, group in groups.items())
+
+
+def federated_table() -> str:
+    """Top-1 of the honest clients after the last round, and in brackets how far below the same seed's clean run."""
+    table_ = victims_table(load_federated())
+    attacks, rules = (list(dict.fromkeys(key[at] for key in table_)) for at in (0, 1))
+    head = ["rule", *("nobody lies" if attack == "none" else attack for attack in attacks), "n"]
+    rows = [[rule, *(federated_cell(table_, attack, rule) for attack in attacks)] for rule in rules]
+    lines = [head, ["---"] * len(head), *([*row, str(len(table_["none", row[0]]))] for row in rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def federated_cell(table_: dict[tuple[str, str], list[float]], attack: str, rule: str) -> str:
+    """One attack against one rule."""
+    values, clean = table_[attack, rule], table_["none", rule]
+    lost = [after - before for before, after in zip(clean, values, strict=True)]
+    return mean_std(values) + ("" if attack == "none" else f" ({mean_std(lost, '+')})")
 
 
 def differences(group: Group, base: Group) -> list[float]:

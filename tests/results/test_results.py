@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 import pytest
 
 from normkd_explore.data import load_dataset, make_batches
+from normkd_explore.federated import federated_lesson, federated_preset
 from normkd_explore.methods import CIFAR100_PAIRS, IMAGENET_PAIRS, METHODS
 from normkd_explore.results import (
     FOLDER,
@@ -20,7 +21,7 @@ from normkd_explore.results import (
     read_rows,
     write_rows,
 )
-from normkd_explore.results.federated import FEDERATED
+from normkd_explore.results.federated import FEDERATED, load_federated, victims_table
 from normkd_explore.results.students import SHIPPED, lesson_student
 from normkd_explore.training import evaluate, get_preset, lesson
 
@@ -165,3 +166,23 @@ def test_only_like_runs_are_pooled():
     ):
         with pytest.raises(ValueError, match=word):
             by_method([*runs, other])
+
+
+def test_the_federations_are_paired_and_complete():
+    runs = load_federated()
+    table = victims_table(runs)
+    assert len(table) == 4 * 6 and {len(own) for own in table.values()} == {3}
+    wanted = federated_lesson(federated_preset(PAPER_PRESET))
+    assert {row.budget for row in runs} == {wanted.budget()} and {row.rounds for row in runs} == {wanted.rounds}
+    for row in runs:
+        lies = row.attack != "none"
+        assert (row.malicious == 2) == lies == bool(row.ranks) and (row.strength == 20.0) == (row.attack == "pcfdla")
+        assert 0 <= row.victims <= 100 and 0 <= row.answer <= 100 and row.n_test == 500
+        images = row.victims * 6 * row.n_test / 100
+        assert images == pytest.approx(round(images), abs=0.16)  # a mean of six clients, to two decimals
+    for seed in range(3):
+        assert len({row.alone for row in runs if row.seed == seed}) == 1
+    with pytest.raises(ValueError, match="seed 0 twice"):
+        victims_table([*runs, runs[0]])
+    with pytest.raises(ValueError, match="found 2 budgets"):
+        victims_table([*runs, replace(runs[0], budget="x")])

@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGETS = re.compile(r"^([a-z]+):", re.MULTILINE)
-SHORT_RUN = {"own.md", "README.md", "methods.md"}
+SHORT_RUN = {"own.md", "README.md", "methods.md", "neighbours.md"}
 
 
 def commands(page: Path) -> list[str]:

@@ -52,3 +52,18 @@ def test_a_page_that_is_behind_is_found(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         write_tables.main()
     assert ended.value.code == 1 and "old" in page.read_text(encoding="utf-8")
+
+
+def test_the_federated_table_has_means_and_pairs():
+    with (FOLDER / "measured_federated.csv").open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    found = {(row["attack"], row["aggregate"], row["seed"]): float(row["victims"]) for row in rows}
+    assert len(found) == len(rows) == 72
+    text = write_tables.table("federated")
+    for rule in {row["aggregate"] for row in rows}:
+        cells = next(line for line in text.splitlines() if line.startswith(f"| {rule} |")).split(" | ")
+        for cell, attack in zip(cells[1:5], ("none", "random", "fdla", "pcfdla"), strict=True):
+            own = [found[attack, rule, seed] for seed in "012"]
+            lost = [found[attack, rule, seed] - found["none", rule, seed] for seed in "012"]
+            assert cell.startswith(f"{statistics.mean(own):.2f} ± {statistics.stdev(own):.2f}")
+            assert attack == "none" or f"({statistics.mean(lost):+.2f} ± {statistics.stdev(lost):.2f})" in cell

@@ -9,9 +9,10 @@ import pytest
 from normkd_explore.widgets.bundle import FOLDER, join_modules, join_styles
 
 # Each of them ends in `export default`, so a bundle has one of them; the article has none.
-ENTRIES = ("herowidget", "methodgrid", "race", "softening")
+ENTRIES = ("federated", "herowidget", "methodgrid", "race", "softening")
 DECLARED = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
 PREFIXES = {
+    "federated": (".nk-fed",),
     "hero": (".nk-hero", ".nk-dial"),
     "methodgrid": (".nk-grid",),
     "race": (".nk-race",),
