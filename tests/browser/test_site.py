@@ -127,7 +127,7 @@ def test_a_slider_step_lays_out_the_changed_blocks_and_not_the_page(chromium, fi
 
 def test_the_index_leads_to_the_page(site, page):
     page.goto((site / "index.html").as_uri())
-    page.get_by_role("link", name="Small").click()
+    page.locator(".cards").get_by_role("link", name="Small").click()
     page.locator("body[data-ready]").wait_for()
 
 

@@ -11,11 +11,15 @@ from math_core import LatexError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from normkd_explore.training.progress.view import MARK
-from scripts import build_site
-from scripts.build_site import Exporter, collect, first_words, script_json, stored_pictures, write_page, write_shared
+from scripts import build_notebooks
+from scripts.site.outputs import WIDGET_STATE as STATE
+from scripts.site.outputs import collect, script_json, stored_pictures
+from scripts.site.pages import Contents, docs_files, docs_titles, write_docs, write_page, write_shared
+from scripts.site.text import Exporter, first_words
 
-NOTEBOOKS = sorted(build_site.NOTEBOOKS.glob("*.ipynb"))
-WIDGET, PLOTLY, STATE = build_site.WIDGET, build_site.PLOTLY, build_site.WIDGET_STATE
+NOTEBOOKS = sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))
+WIDGET, PLOTLY = build_notebooks.WIDGET, build_notebooks.PLOTLY
+CONTENTS = Contents((("01_some", "A heading"), ("02_other", "Other <b>")), docs_titles(docs_files()))
 PNG = "iVBORw0KGgo="
 FIGURE = {"data": [{"y": [1, 2], "type": "bar"}], "layout": {"title": {"text": "</script>"}}}
 
@@ -42,7 +46,7 @@ def notebook():
         ),
         new_code_cell("a", outputs=[shown("one"), shown("one"), shown("two")]),
         new_code_cell("b", outputs=[new_output("display_data", {PLOTLY: FIGURE, "text/plain": "Figure"})]),
-        new_code_cell("c", outputs=[renewed], metadata={"tags": [build_site.IGNORED]}),
+        new_code_cell("c", outputs=[renewed], metadata={"tags": [build_notebooks.IGNORED]}),
         new_code_cell("d", outputs=[new_output("stream", name="stdout", text="a < b at 0x7f1234567890")]),
     ]
     states = {"one": widget(), "two": widget(), "other": {"state": {"value": 3}}}
@@ -57,7 +61,7 @@ def page(notebook):
 @pytest.fixture
 def soup(notebook, page, tmp_path):
     """The written page, parsed."""
-    path = write_page(tmp_path, notebook, page, [("01_some", "A heading"), ("02_other", "Other")])
+    path = write_page(tmp_path, notebook, page, CONTENTS)
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
@@ -103,9 +107,10 @@ def test_noise_and_addresses_are_left_out(soup):
 def test_a_page_names_itself_and_its_neighbours(notebook, soup):
     assert first_words(notebook, "01_some") == ("A heading", "What is $T_\\text{norm}$?")
     assert soup.title.string == "A heading"
-    here, other = soup.select("nav a")[1:]
-    assert (here["href"], here["aria-current"]) == ("01_some.html", "page")
-    assert (other["href"], other["title"], other.string) == ("02_other.html", "Other", "02")
+    (here,) = soup.select("nav [aria-current]")
+    assert (here["href"], here.get_text()) == ("01_some.html", "01 A heading")
+    assert soup.select_one('nav a[href="02_other.html"]').get_text() == "02 Other <b>"
+    assert soup.select_one('nav a[href="methods.html"]').string == "Methods"
     assert soup.find("a", string="there")["href"] == "02_other.html#part"
 
 
@@ -134,12 +139,32 @@ def test_only_pictures_of_figures_stand_in_for_figures():
     assert stored_pictures(new_notebook(cells=[new_markdown_cell("text"), cell])) == [[], ["a figure"]]
 
 
+def test_code_is_folded_and_highlighted(soup):
+    folds = soup.select("details.code")
+    assert [fold.summary.string for fold in folds] == ["show code"] * 4 and not folds[0].has_attr("open")
+    assert folds[0].select_one(".highlight .n").string == "a"
+
+
+def test_every_document_is_a_page_with_its_tables_code_and_links(tmp_path):
+    files = docs_files()
+    assert [path.stem for path in files][:2] == ["training", "own"]
+    assert {path.name for path in files} == {path.name for path in files[0].parent.glob("*.md")}
+    write_docs(tmp_path, files, CONTENTS)
+    pages = {path.stem: BeautifulSoup((tmp_path / f"{path.stem}.html").read_text(), "html.parser") for path in files}
+    assert pages["results"].title.string == "Results measured with this package · NormKD"
+    assert len(pages["results"].select("table tr")) > 10
+    assert pages["methods"].select_one("pre .k").string == "import" or pages["methods"].select_one("pre .kn")
+    assert pages["training"].find("a", string="your own")["href"] == "own.html"
+    for page in pages.values():
+        assert [node["href"] for node in page.select("nav ul a")][:2] == ["01_some.html", "02_other.html"]
+
+
 def test_nothing_is_loaded_from_elsewhere(page, soup, tmp_path):
-    write_shared(tmp_path, [page])
-    files = ("01_some.html", "index.html", "site.css", "site.js")
+    write_shared(tmp_path)
+    files = ("01_some.html", "site.css", "site.js")
     own = [(tmp_path / name).read_text(encoding="utf-8") for name in files]
     for part in own:
         assert re.findall(r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(|https?://""", part) == []
-    named = {name for part in own for name in re.findall(r'(?:src|href)="([\w.]+)"', part)}
-    assert named == {"site.css", "site.js", "plotly.min.js", "index.html", "01_some.html", "02_other.html"}
+    needed = {node.get("src") or node.get("href") for node in soup.select("script[src], link[href]")}
+    assert needed == {"site.css", "site.js", "plotly.min.js", "data:,"}
     assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
