@@ -15,6 +15,7 @@ from normkd_explore.models import Features
 from normkd_explore.training.last_step import explained
 from normkd_explore.training.machine import processes
 from normkd_explore.training.machine.compiling import CompiledInTraining
+from normkd_explore.training.machine.seeding import seed_generators
 from normkd_explore.training.nonfinite import bad_evaluation, bad_gradient
 from normkd_explore.training.objective import Loss, Objective
 from normkd_explore.training.recipes.recipe import Recipe
@@ -49,7 +50,9 @@ class Learner:
             # Inside what Fabric wraps around it: under torchrun its hooks then average the gradients as always.
             model = CompiledInTraining(model, recipe.batch_size // processes.size())
         self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.parameters = parameters
         self.totals = torch.zeros(len(TOTALS), device=fabric.device)
+        self.nothing_bad = torch.zeros((), device=fabric.device)
         self.first_bad_step = torch.full((), -1, dtype=torch.long, device=fabric.device)
         self.bad_images = torch.full((recipe.batch_size // processes.size(),), -1, device=fabric.device)
         self.history: list[dict[str, Any]] = []
@@ -72,7 +75,7 @@ class Learner:
         # Randomness inside the model (dropout) depends on the position alone: resuming and lockstep stay exact.
         # The first process draws what a single one would, the others something else for their images.
         own = [processes.rank()] if processes.rank() else []
-        torch.manual_seed(mixed_seed(self.recipe.seed, epoch, step, *own))
+        seed_generators(mixed_seed(self.recipe.seed, epoch, step, *own), self.fabric.device)
         self._set_learning_rate(epoch * self.steps_per_epoch + step)
         with explained(self._who):
             logits_s, seen = self._forward(batch, features_t)
@@ -121,8 +124,11 @@ class Learner:
     @torch.no_grad()
     def _guard(self, step: int, index_B: Tensor) -> Tensor:
         """Measure the gradient and forbid this and every later update once it is not finite."""
-        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norms = torch._foreach_norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        if _may_read_values(norm) and int(self.first_bad_step) < 0 and math.isfinite(norm):
+            self.optimizer.optimizer.found_inf = self.nothing_bad
+            return norm
         bad = (self.first_bad_step < 0) & ~torch.isfinite(norm)
         self.first_bad_step = torch.where(bad, step, self.first_bad_step)
         places = self.bad_images[: len(index_B)]
@@ -213,3 +219,8 @@ class Learner:
         self.totals.copy_(processes.own_part(state["totals"].view(-1, len(TOTALS))))
         self.seconds = state["seconds"]
         self.history = list(state["history"])
+
+
+def _may_read_values(tensor: Tensor) -> bool:
+    """Where reading costs no waiting; there the answer is almost always that all is well."""
+    return tensor.device.type == "cpu"

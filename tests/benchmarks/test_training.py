@@ -35,7 +35,8 @@ def test_reads_by_the_host_are_counted_between_start_and_stop():
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Loop and losses read values to check them on a CPU alone, where reading costs no waiting."""
-    monkeypatch.setattr("normkd_explore.checks._may_read_values", lambda tensor: False)
+    for place in ("checks", "training.learner"):
+        monkeypatch.setattr(f"normkd_explore.{place}._may_read_values", lambda tensor: False)
     monkeypatch.setattr(Learner, "raise_if_bad", lambda learner, epoch: None)
 
 

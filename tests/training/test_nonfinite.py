@@ -63,3 +63,27 @@ def test_the_guard_holds_where_the_fused_kernel_takes_no_notice_of_it(monkeypatc
     for logits_t in (torch.full((BATCH, CLASSES), float("nan")), torch.randn(BATCH, CLASSES)):
         learner.step(batch, logits_t, 0, 1)
         assert all(map(torch.equal, before, learner.module.parameters()))
+
+
+def test_the_norm_is_that_of_all_gradients_together():
+    learner = Learner(toy_recipe("ce"), plain_student("", CLASSES, 0), make_fabric("cpu"), 4)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in learner.parameters[1:]:  # one has no gradient, like a layer that a method does not use
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    gradients = [parameter.grad for parameter in learner.parameters[1:]]
+    norm = learner._guard(0, torch.arange(BATCH))
+    assert torch.equal(norm, torch.nn.utils.get_total_norm(gradients))
+    whole = torch.cat([gradient.flatten() for gradient in gradients]).double().norm()
+    assert float(norm) == pytest.approx(float(whole), rel=1e-6)
+
+
+def test_after_a_bad_step_no_step_counts_any_more():
+    """Also one whose own gradient is finite."""
+    learner = Learner(toy_recipe("kd"), plain_student("", CLASSES, 0), make_fabric("cpu"), 4)
+    batches = list(make_batches(toy_dataset(), "train", BATCH, augment=True, seed=0).epoch(0))
+    learner.step(batches[0], torch.randn(BATCH, CLASSES), 0, 0)
+    before = [parameter.clone() for parameter in learner.parameters]
+    learner.step(batches[1], torch.full((BATCH, CLASSES), float("nan")), 0, 1)
+    learner.step(batches[2], torch.randn(BATCH, CLASSES), 0, 2)
+    assert all(torch.equal(now, then) for now, then in zip(learner.parameters, before, strict=True))
+    assert int(learner.first_bad_step) == 1
