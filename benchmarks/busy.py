@@ -22,8 +22,8 @@ from collections import defaultdict
 
 import torch
 
+from benchmarks.bench import BATCH
 from benchmarks.busy_training import PAIR, Environment, Trainings
-from benchmarks.training import BATCH
 
 COLUMNS = ("alone", "two", "three", "slider", "beside race", "race", "race beside", "terminal")
 

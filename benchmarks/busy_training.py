@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.training import BATCH, WARM_UP, Bench, Enough
+from benchmarks.bench import BATCH, WARM_UP, Bench, Enough
 
 PAIR = "resnet20/resnet8"
 Environment = dict[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from benchmarks import busy, busy_training
-from benchmarks.training import BATCH, random_dataset
+from benchmarks.bench import BATCH, random_dataset
 
 
 def test_only_the_setting_differs_between_environments(monkeypatch):
@@ -21,7 +21,7 @@ def test_only_the_setting_differs_between_environments(monkeypatch):
 
 def test_a_training_waits_until_it_is_told(monkeypatch, capsys):
     monkeypatch.setattr(busy_training, "PAIR", "resnet8/resnet8")
-    monkeypatch.setattr("benchmarks.training.random_dataset", lambda images: random_dataset(10 * BATCH))
+    monkeypatch.setattr("benchmarks.bench.random_dataset", lambda images: random_dataset(10 * BATCH))
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
     assert busy_training.train_when_told(0.01, "32-true") > 0
     assert capsys.readouterr().out == "ready\n"
