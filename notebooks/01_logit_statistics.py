@@ -37,7 +37,7 @@ TEMPERATURE = 4.0  # KD's T
 T_NORM = 2.0  # NormKD's T_norm
 LOGITS_FILE = None  # your own logits: .npy, .npz, .safetensors, .pt or .csv
 
-# %%
+# %% jupyter={"source_hidden": true}
 import tempfile
 from pathlib import Path
 

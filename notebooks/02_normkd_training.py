@@ -175,7 +175,7 @@ print(f"{KD(temperature=4.0)(two_s, two_t):.4f}")
 # The students of one seed start from the same weights and see the same images in the same order and the same random crops; the
 # teacher looks at each batch once for all of them. So whatever differs at the end comes from the loss. Watch:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 race = RaceView(METHODS, SEEDS)
 race
 
@@ -218,7 +218,7 @@ if {"ce", "normkd"} <= set(METHODS):
 
 # %% tags=["nbval-ignore-output"]
 trained = load_checkpoint(recipe.student, runs / f"{METHODS[-1]}-seed0" / "student.safetensors")
-explore(teacher, trained, dataset, state={"sort": "disagreement"})
+explore(teacher, trained, dataset, state={"sort": "disagreement"}, name="trained")
 
 # %% [markdown]
 # ## Summary

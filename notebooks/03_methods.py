@@ -35,7 +35,7 @@ RACERS = ("ce", "devkd")  # methods of the short race; "devkd" is the one that y
 RACE_IMAGES, RACE_EPOCHS, RACE_BATCH = 960, 2, 16  # cut to some twenty seconds; a glyphs preset alone is cut
 STUDENT_STEPS = 90  # of each tiny language model
 
-# %%
+# %% jupyter={"source_hidden": true}
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -313,7 +313,7 @@ MethodGrid(logits_t[few], logits_s[few], labels[few], dataset.class_names, state
 # Your method against cross-entropy without a teacher: the students start from the same weights and see the same batches. Guessing is right in 1 of 100 cases. The
 # race is so short that it shows how a race works and measures nothing: notebook 02 has a longer one, and `normkd compare --seeds 10` gives an answer.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 race = RaceView(RACERS)
 race
 
@@ -328,7 +328,6 @@ results = compare(recipes, [runs / method for method in RACERS], where, watch=ra
 race.finish()
 for result in results:
     print(f"{result['method']:<8} {100 * result['test']['top1']:.1f} % of the test images")
-race.figure()
 
 # %% [markdown]
 # ## The same losses on words
@@ -337,10 +336,10 @@ race.figure()
 # documentation strings: a teacher of two layers, and students of one layer and a third of its width, which train with cross-entropy alone and with a distillation
 # term. `normkd_explore.language` takes the positions a few at a time, so that a vocabulary of 150,000 fits in memory; 500 words do here.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 text = read_documentation()
 _ = torch.manual_seed(1)
-large = train_language_model(TinyTransformer(width=96, layers=2), text, steps=2 * STUDENT_STEPS)
+large = train_language_model(TinyTransformer(width=96, layers=2), text, steps=2 * STUDENT_STEPS, name="teacher")
 
 # %% tags=["nbval-ignore-output"]
 terms = {"CE": None, "CE + KL, T 1": TokenKL(1.0), "CE + NormKD, T_norm 1": TokenNormKD(1.0)}
@@ -348,7 +347,7 @@ measured = {}
 for name, term in terms.items():
     _ = torch.manual_seed(2)  # the same first weights for all
     small = TinyTransformer(width=32, layers=1, heads=2)
-    train_language_model(small, text, STUDENT_STEPS, large if term else None, term)
+    train_language_model(small, text, STUDENT_STEPS, large if term else None, term, name=name)
     measured[name] = measure(small, text, large)
     print(name, {key: round(value, 2) for key, value in measured[name].items()})
 

@@ -36,11 +36,13 @@ DEVICE = "cpu"  # "auto" takes a GPU where there is one
 WORKERS = 0  # processes that decode; None: one for each core, at most 8
 SECONDS = 2  # for the measurement
 
-# %%
+# %% jupyter={"source_hidden": true}
 import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+
+import pandas as pd
 
 from normkd_explore.data import load_dataset, make_batches
 from normkd_explore.data.batches import plan_epoch
@@ -54,7 +56,6 @@ from normkd_explore.training.planning.advice import Speeds, Workload, duration
 from normkd_explore.training.planning.estimate import estimate
 from normkd_explore.training.planning.memory import cache_bytes, estimate_memory, gib
 from normkd_explore.training.runs.folder import RunFolder
-from normkd_explore.training.runs.report import table
 
 # %% [markdown]
 # ## The two published pairs
@@ -75,7 +76,7 @@ for teacher, student in IMAGENET_PAIRS:
         s = get_preset(f"imagenet/{teacher}-{student}", method).settings
         values = " ".join(f"{name}={value:g}" for name, value in s.loss.items()) or "-"
         rows.append((f"{teacher}-{student}", method, values, f"{s.ce_weight:g}", f"{s.kd_weight:g}", s.source))
-print(table(("imagenet/", "method", "loss", "CE x", "KD x", "source"), rows))
+pd.DataFrame(rows, columns=["imagenet/", "method", "loss", "CE ×", "KD ×", "source"]).set_index(["imagenet/", "method"])
 
 # %% [markdown]
 # ## The folder

@@ -36,7 +36,7 @@ PUBLISHED_PAIR = ("cifar100", "resnet32x4", "resnet8x4")  # whose published tabl
 SAMPLES = 1000  # test images to look at
 TRAIN_PLATEAU = False  # True: train the three runs of "Which epoch?" again, some six minutes
 
-# %%
+# %% jupyter={"source_hidden": true}
 import statistics
 from collections import defaultdict
 from dataclasses import replace
@@ -53,6 +53,7 @@ from normkd_explore.analysis.paired import expected_maximum, holm, pair, smalles
 from normkd_explore.exercises import check
 from normkd_explore.figures import results_figure
 from normkd_explore.figures.calibration import reliability_figure
+from normkd_explore.figures.published import published_figure
 from normkd_explore.figures.results import (
     class_gains_figure,
     heatmap_figure,
@@ -68,13 +69,11 @@ from normkd_explore.training import Where, get_preset, lesson, load_teacher, ope
 # %% [markdown]
 # ## Other people's numbers
 #
-# The table below is copied from its sources; nothing in it was measured here. Look at the last four columns before you look at `top1`.
+# Every mark below is copied from its source; nothing in it was measured here. Before you look at who is ahead, look for filled marks and for whiskers.
 
 # %%
 published = load_published(*PUBLISHED_PAIR)
-columns = ["method", "top1", "std", "n", "epoch", "source", "mark"]
-rows = pd.DataFrame(sorted(published, key=lambda row: -row.top1))[columns]
-rows.assign(std=["not stated" if np.isnan(std) else f"{std:.2f}" for std in rows["std"]])
+published_figure(published)
 
 # %%
 every = load_published()
@@ -87,8 +86,8 @@ print(f"NormKD among them: {any('NormKD' in r.method for r in every)}")
 
 # %% [markdown]
 # "Not stated" means that we found no statement in what we read, not that there is none. **NormKD is missing on purpose**: we found no readable copy of its
-# tables, and a number that nobody could check does not belong here. `mark` says how a value was read: from a README, or from the tables of a paper in
-# a text extraction.
+# tables, and a number that nobody could check does not belong here. Pointing at a mark tells its source, and how the value was read: from a README, or from the
+# tables of a paper in a text extraction.
 #
 # Where two sources print a number for the same method on the same pair, they should agree:
 

@@ -9,7 +9,7 @@ Legend: N samples, C classes (of logits) or colours (of images), H height, W wid
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,20 @@ class Samples:
     """Gives the pixels to models; None where `tensors_NCHW` do."""
     tensors_NCHW: Tensor | None = None
 
-    def logits(self, model: nn.Module) -> Tensor:
-        """A model's logits (N, C) in float64 on the CPU, see `model_logits`."""
+    def logits(self, model: nn.Module, dtype: torch.dtype = torch.float64) -> Tensor:
+        """A model's logits (N, C) on the CPU, see `model_logits`; float32 is enough to choose samples by."""
         if self.tensors_NCHW is not None:
-            return self._in_order(run_model(model, self.tensors_NCHW), model)
+            return self._in_order(run_model(model, self.tensors_NCHW, dtype), model)
         assert self.dataset is not None
         if self.class_names is None:
-            return run_model(model, as_seen(self.dataset, model, self.pictures_NHWC))
-        return model_logits(model, self.dataset, self.pictures_NHWC)
+            return run_model(model, as_seen(self.dataset, model, self.pictures_NHWC), dtype)
+        return model_logits(model, self.dataset, self.pictures_NHWC, dtype)
+
+    def take(self, index_N: Tensor) -> Samples:
+        """Those at some positions."""
+        tensors_NCHW = None if self.tensors_NCHW is None else self.tensors_NCHW[index_N]
+        pictures_NHWC, labels_N = self.pictures_NHWC[index_N], self.labels_N[index_N]
+        return replace(self, pictures_NHWC=pictures_NHWC, labels_N=labels_N, tensors_NCHW=tensors_NCHW)
 
     def _in_order(self, logits_NC: Tensor, model: nn.Module) -> Tensor:
         order = class_order(origin_of(model), self.class_names, "the model") if self.class_names else None

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normkd_explore.examples.stepbar import StepBar
 from normkd_explore.language import TokenLoss
 
 MODULES = (
@@ -131,12 +132,14 @@ def train_language_model(
     weight: float = 1.0,
     seed: int = 0,
     lr: float = 5e-3,
+    name: str | None = None,
 ) -> nn.Module:
     """Train `model` on the next word, with a distillation term where there is a teacher; the model itself is returned.
 
         total = CE(z_s, next word) + weight · loss(z_s, z_t),   both means over all B · L positions
 
     The same `seed` gives every model the same batches. Adam with a one-cycle learning rate of at most `lr`.
+    With a `name`, progress is shown under it.
 
     Raises:
         ValueError: only one of `teacher` and `loss` is given.
@@ -147,7 +150,8 @@ def train_language_model(
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     model.train()
-    for _ in range(steps):
+    bar = StepBar(name, steps) if name else None
+    for step in range(1, steps + 1):
         words_BL, next_BL = _draw(text.train_N, generator)
         logits_s = model(words_BL)
         total = F.cross_entropy(logits_s.flatten(0, 1), next_BL.flatten())
@@ -160,6 +164,8 @@ def train_language_model(
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         schedule.step()
+        if bar:
+            bar.step(step, total.item(), (logits_s.argmax(2) == next_BL).double().mean().item())
     return model.eval()
 
 

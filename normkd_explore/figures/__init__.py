@@ -1,8 +1,8 @@
-"""Plotly figures as pure functions: data in, figure out, readable on light and dark pages."""
+"""Figures and still pictures as pure functions: data in, figure out, readable on light and dark pages."""
 
 from normkd_explore.figures.pictures import picture_sheet
-from normkd_explore.figures.race import RaceLap, race_figure
-from normkd_explore.figures.softening import softening_figure
+from normkd_explore.figures.race import RaceLap, race_picture
+from normkd_explore.figures.softening import softening_picture
 from normkd_explore.figures.style import COLOURS, new_figure, rounded
 from normkd_explore.figures.temperature import certainty_figure, results_figure
 
@@ -12,8 +12,8 @@ __all__ = [
     "certainty_figure",
     "new_figure",
     "picture_sheet",
-    "race_figure",
+    "race_picture",
     "results_figure",
     "rounded",
-    "softening_figure",
+    "softening_picture",
 ]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from normkd_explore.analysis.grid import Grid
 from normkd_explore.figures.style import COLOURS, new_figure, rounded
+from normkd_explore.figures.svg import INK, MUTED, Svg
 
 QUANTITIES = {
     "loss": "loss, mean over the batch",
@@ -74,6 +75,36 @@ def grid_figure(grid: Grid, quantity: str = "loss") -> go.Figure:
     figure.update_layout(title={"text": QUANTITIES[quantity], "font_size": 12, "x": 0, "y": 0.02}, margin_t=56)
     figure.update_layout(margin_b=32)
     return figure
+
+
+def grid_picture(grid: Grid, quantity: str, chosen: tuple[str, str]) -> Svg:
+    """The table as a still picture, its chosen policy and divergence framed."""
+    values = grid.values(quantity)
+    rows, columns = list(grid.policies), list(grid.divergences)
+    width, height, left, top = 58, 26, 108, 92
+    svg = Svg(left + width * len(columns) + 16, top + height * len(rows) + 16, f"Policies and divergences: {quantity}")
+    svg.text(16, 26, "Every policy with every divergence", size=17, bold=True)
+    svg.text(16, 46, f"{QUANTITIES[quantity]}; darker is larger", fill=MUTED)
+    for c, name in enumerate(columns):
+        for line, part in enumerate(re.sub(r"(?<=[a-z])(?=[A-Z])|(?=\()", "\n", name).split("\n")[:2]):
+            svg.text(left + width * (c + 0.5), 68 + 14 * line, part[:9], size=12, fill=MUTED, anchor="middle")
+    shade = shades(np.nan_to_num(values))
+    for r, name in enumerate(rows):
+        y = top + r * height
+        svg.text(left - 8, y + 17, name[:16], size=12, anchor="end")
+        for c, column in enumerate(columns):
+            x = left + c * width
+            if (name, column) == chosen:
+                svg.rect(x, y, width, height, INK)
+            svg.rect(x + 2, y + 2, width - 4, height - 4, _tint(shade[r, c]))
+            svg.text(x + width / 2, y + 17, brief(values[r, c]), size=12, anchor="middle")
+    return svg
+
+
+def _tint(share: float) -> str:
+    """The teacher's blue over white, 0 to 42 %, which leaves black text readable."""
+    part = 0.42 * share
+    return "#" + "".join(f"{round(255 + (channel - 255) * part):02x}" for channel in (0, 114, 178))
 
 
 def weights_figure(std_t_B: ArrayLike, loss_normkd_B: ArrayLike, loss_lskd_B: ArrayLike) -> go.Figure:

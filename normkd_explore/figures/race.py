@@ -1,22 +1,22 @@
 """Students trained side by side on the same batches: what was measured of a race, and its still picture."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-import plotly.graph_objects as go
-
-from normkd_explore.figures.style import COLOURS, new_figure, rounded
+from normkd_explore.figures.style import COLOURS
+from normkd_explore.figures.svg import LINE, MUTED, Svg
 
 SPARE_COLOURS = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#F0E442")
-# Dash (for plotly, for SVG) and marker of the first, second, ... method: the cue beside colour.
+# Dash and marker of the first, second, ... method: the cue beside colour.
 STROKES = (
-    ("solid", "", "circle"),
-    ("dash", "7 4", "square"),
-    ("dot", "2 3", "diamond"),
-    ("dashdot", "8 3 2 3", "triangle-up"),
-    ("longdash", "12 5", "triangle-down"),
-    ("longdashdot", "12 4 2 4", "x"),
+    ("", "circle"),
+    ("7 4", "square"),
+    ("2 3", "diamond"),
+    ("8 3 2 3", "triangle-up"),
+    ("12 5", "triangle-down"),
+    ("12 4 2 4", "x"),
 )
 SPLITS = {"val": "validation", "test": "test"}
 
@@ -70,7 +70,7 @@ def _standing(method: str, laps: Sequence[RaceLap]) -> Standing:
 
 
 def method_strokes(methods: Sequence[str]) -> list[dict[str, str]]:
-    """Name, colour, dash ("dash" for plotly, "dasharray" for SVG) and marker of each method.
+    """Name, colour, dash ("dasharray" of an SVG line) and marker of each method.
 
     Known methods have the colours of `style.COLOURS`; others take the palette's colours that are still free.
     """
@@ -80,55 +80,81 @@ def method_strokes(methods: Sequence[str]) -> list[dict[str, str]]:
     for place, method in enumerate(methods):
         colour = COLOURS.get(method) or free[spare % len(free)]
         spare += method not in COLOURS
-        dash, dasharray, marker = STROKES[place % len(STROKES)]
-        strokes.append({"name": method, "colour": colour, "dash": dash, "dasharray": dasharray, "marker": marker})
+        dasharray, marker = STROKES[place % len(STROKES)]
+        strokes.append({"name": method, "colour": colour, "dasharray": dasharray, "marker": marker})
     return strokes
 
 
-def race_figure(methods: Sequence[str], laps: Sequence[RaceLap], split: str = "val") -> go.Figure:
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 700, 356, 48, 76, 680, 308
+# Corners of a point's shape, at size 1.
+CORNERS = {
+    "circle": [(math.cos(k * math.pi / 6), math.sin(k * math.pi / 6)) for k in range(12)],
+    "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    "diamond": [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    "triangle-up": [(0, -1.2), (1.2, 0.9), (-1.2, 0.9)],
+    "triangle-down": [(0, 1.2), (-1.2, -0.9), (1.2, -0.9)],
+    "x": [
+        *((-1, -0.6), (-0.6, -1), (0, -0.4), (0.6, -1), (1, -0.6), (0.4, 0)),
+        *((1, 0.6), (0.6, 1), (0, 0.4), (-0.6, 1), (-1, 0.6), (-0.4, 0)),
+    ],
+}
+
+
+def race_picture(methods: Sequence[str], laps: Sequence[RaceLap], split: str = "val") -> Svg:
     """Draw top-1 (%) over images seen: lines on the training batches, points on the held-out `split`.
 
-    The newest lap is strong and earlier ones are faint. The legend has each method's mean over complete seeds.
-    Without laps the frame, its axes and the legend remain. Values are rounded to 2 decimals.
+    The newest lap is strong and earlier ones are thin. Beside a method's name stands its mean over complete seeds.
+    Without laps the frame and the names remain.
     """
-    figure = new_figure(height=400)
     rows = {row.method: row for row in standings(methods, laps)}
-    for stroke in method_strokes(methods):
-        row = rows[stroke["name"]]
-        title = f"{row.method}, {row.mean:.2f} % (n = {row.n})" if row.mean is not None else row.method
-        for lap in laps or [RaceLap(seed=0)]:
-            newest = not laps or lap is laps[-1]
-            for trace in _traces(stroke, lap, newest):
-                figure.add_trace(trace.update(legendgroup=row.method, name=title))
-    end = max((lap.total for lap in laps), default=0)
-    figure.update_xaxes(title_text="training images seen", range=[0, end or 1], showticklabels=end > 0)
-    figure.update_yaxes(
-        title_text=f"top-1 (%): lines training, points {SPLITS.get(split, split)}",
-        rangemode="tozero",
-        range=None if any(lap.images or lap.ends for lap in laps) else [0, 100],
+    named = {m: f"{m} {row.mean:.2f} % (n = {row.n})" if row.mean is not None else m for m, row in rows.items()}
+    svg = Svg(WIDTH, HEIGHT, f"Race: top-1 on {SPLITS.get(split, split)}. {', '.join(named.values())}")
+    svg.text(16, 26, "Race: top-1 (%) on the same batches", size=17, bold=True)
+    end, top = max((lap.total for lap in laps), default=0), _top(methods, laps)
+    _axes(svg, end, top)
+    for k, stroke in enumerate(method_strokes(methods)):
+        _legend(svg, 16 + k % 4 * 168, 46 + k // 4 * 16, stroke, named[stroke["name"]])
+        for lap in laps:
+            _lap(svg, lap, stroke, (end or 1, top), newest=lap is laps[-1])
+    svg.text(
+        LEFT, HEIGHT - 12, f"training images seen; lines: training, points: {SPLITS.get(split, split)}", fill=MUTED
     )
-    return figure
+    return svg
 
 
-EMPTY: list[float | None] = [None]  # a trace without any point would have no entry in the legend
+def _top(methods: Sequence[str], laps: Sequence[RaceLap]) -> int:
+    """The end of the upright axis: a multiple of 10 above every value, 100 where there is none."""
+    values = [v for lap in laps for m in methods for v in (*lap.train.get(m, []), *lap.valid.get(m, []))]
+    return min(100, 10 * math.ceil(max(values) / 10)) or 10 if values else 100
 
 
-def _traces(stroke: dict[str, str], lap: RaceLap, newest: bool) -> list[go.Scatter]:
-    opacity = 1.0 if newest else 0.35
-    hover = f"seed {lap.seed}: %{{y:.1f}} %"
-    line = go.Scatter(
-        x=rounded(lap.images, 0) or EMPTY,
-        y=rounded(lap.train.get(stroke["name"], []), 2) or EMPTY,
-        mode="lines",
-        line={"color": stroke["colour"], "dash": stroke["dash"], "width": 2 if newest else 1},
-    )
-    points = go.Scatter(
-        x=lap.ends,
-        y=rounded(lap.valid.get(stroke["name"], []), 2),
-        mode="markers",
-        marker={"color": stroke["colour"], "symbol": stroke["marker"], "size": 9 if newest else 6},
-        showlegend=False,
-        cliponaxis=False,
-    )
-    line.showlegend = newest
-    return [trace.update(opacity=opacity, hovertemplate=hover) for trace in (line, points)]
+def _axes(svg: Svg, end: int, top: int) -> None:
+    for k in range(6):
+        y = BOTTOM - (BOTTOM - TOP) * k / 5
+        svg.line([(LEFT, y), (RIGHT, y)], MUTED if k == 0 else LINE)
+        svg.text(LEFT - 6, y + 4, f"{top * k / 5:g}", size=12, fill=MUTED, anchor="end")
+        if end:
+            x, anchor = LEFT + (RIGHT - LEFT) * k / 5, "end" if k == 5 else "middle"
+            svg.text(x, BOTTOM + 18, f"{end * k / 5:,.0f}", size=12, fill=MUTED, anchor=anchor)
+
+
+def _legend(svg: Svg, x: float, y: float, stroke: dict[str, str], words: str) -> None:
+    svg.line([(x, y), (x + 26, y)], stroke["colour"], 2, stroke["dasharray"])
+    _point(svg, x + 13, y, 4, stroke)
+    svg.text(x + 32, y + 4, words, size=12)
+
+
+def _lap(svg: Svg, lap: RaceLap, stroke: dict[str, str], ends: tuple[float, float], newest: bool) -> None:
+    def at(images: float, value: float) -> tuple[float, float]:
+        return LEFT + (RIGHT - LEFT) * images / ends[0], BOTTOM - (BOTTOM - TOP) * value / ends[1]
+
+    curve = lap.train.get(stroke["name"], [])
+    if curve:
+        points = [at(x, y) for x, y in zip(lap.images, curve, strict=True)]
+        svg.line(points, stroke["colour"], 2 if newest else 0.7, stroke["dasharray"])
+    for x, y in zip(lap.ends, lap.valid.get(stroke["name"], []), strict=False):
+        _point(svg, *at(x, y), 5 if newest else 2.5, stroke)
+
+
+def _point(svg: Svg, x: float, y: float, size: float, stroke: dict[str, str]) -> None:
+    svg.shape([(x + size * dx, y + size * dy) for dx, dy in CORNERS[stroke["marker"]]], stroke["colour"])

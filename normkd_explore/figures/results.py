@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from normkd_explore.analysis.paired import Paired
-from normkd_explore.figures.style import COLOURS, GRID, INK, new_figure, rounded
+from normkd_explore.figures.style import COLOURS, GRID, INK, named_places, new_figure, rounded
 from normkd_explore.results import EpochRecord
 
 SPARE = "#0072B2"
+SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star")
 SEED_STROKES = (("#0072B2", "solid"), ("#D55E00", "dash"), ("#009E73", "dot"), ("#CC79A7", "dashdot"))
 
 
@@ -85,10 +86,9 @@ def class_gains_figure(gains_C: ArrayLike, class_names: Sequence[str], title: st
         marker_color=[COLOURS["normkd"] if gain >= 0 else COLOURS["normdkd"] for gain in gains_C[order_C]],
         hovertext=[class_names[c] for c in order_C],
     )
-    step = -(-len(order_C) // 50)
-    ticks = list(range(0, len(order_C), step))
+    ticks = named_places([class_names[c] for c in order_C])
     figure.update_xaxes(tickvals=ticks, ticktext=[class_names[order_C[k]] for k in ticks], tickangle=0)
-    figure.update_xaxes(title="classes, largest gain first", tickfont_size=10)
+    figure.update_xaxes(title="classes, largest gain first")
     figure.update_yaxes(title=title)
     return figure
 
@@ -118,23 +118,48 @@ def heatmap_figure(matrices: dict[str, ArrayLike], class_names: Sequence[str], l
 
 
 def map_figure(maps: dict[str, ArrayLike], names: Sequence[str]) -> go.Figure:
-    """Maps (N, 2) side by side, each sample drawn as the name of its class."""
-    figure = new_figure(1, len(maps), height=380, subplot_titles=list(maps), horizontal_spacing=0.04)
-    palette = [colour for role, colour in COLOURS.items() if role != "lskd"]  # yellow letters cannot be read on white
+    """Maps (N, 2) side by side: a mark for each sample, and each class's name where it is furthest from others."""
+    figure = new_figure(1, len(maps), height=420, subplot_titles=list(maps), horizontal_spacing=0.04)
+    palette = [colour for role, colour in COLOURS.items() if role != "lskd"]  # yellow cannot be seen on white
     kinds = list(dict.fromkeys(names))
-    colours = [palette[kinds.index(name) % len(palette)] for name in names]
-    for place, points in enumerate(maps.values(), start=1):
-        points_N2 = np.asarray(points)
+    place_N = np.array([kinds.index(name) for name in names])
+    colours = [palette[k % len(palette)] for k in range(len(kinds))]
+    for column, points in enumerate(maps.values(), start=1):
+        points_N2 = np.asarray(points, dtype=np.float64)
+        named = [_loneliest(points_N2, place_N == k) for k in range(len(kinds))]
+        marks = {"color": [colours[k] for k in place_N], "symbol": [SYMBOLS[k % len(SYMBOLS)] for k in place_N]}
         figure.add_scatter(
             x=rounded(points_N2[:, 0], 1),
             y=rounded(points_N2[:, 1], 1),
-            mode="text",
-            text=list(names),
-            textfont={"color": colours, "size": 13},
+            mode="markers",
+            marker={**marks, "size": 6, "opacity": 0.7},
+            hovertext=list(names),
+            hoverinfo="text",
             showlegend=False,
             row=1,
-            col=place,
+            col=column,
+        )
+        figure.add_scatter(
+            x=rounded(points_N2[named, 0], 1),
+            y=rounded(points_N2[named, 1], 1),
+            mode="text",
+            text=kinds,
+            textposition="top center",
+            textfont={"color": colours, "size": 18},
+            hoverinfo="skip",
+            showlegend=False,
+            row=1,
+            col=column,
         )
     figure.update_xaxes(showticklabels=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, zeroline=False)
     return figure
+
+
+def _loneliest(points_N2: np.ndarray, own_N: np.ndarray) -> int:
+    """Position of the point among the own ones that is furthest from all others."""
+    if own_N.all():
+        return int(own_N.argmax())
+    own, others = np.flatnonzero(own_N), points_N2[~own_N]
+    distances = np.linalg.norm(points_N2[own, None] - others[None], axis=2).min(axis=1)
+    return int(own[distances.argmax()])

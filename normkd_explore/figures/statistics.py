@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from normkd_explore.analysis.statistics import LogitStatistics
-from normkd_explore.figures.style import COLOURS, INK, new_figure, rounded
+from normkd_explore.figures.style import COLOURS, INK, named_places, new_figure, rounded
 
 BINS = 32
 UNITS = {
@@ -85,6 +85,8 @@ def _edges(values: Sequence[ArrayLike]) -> np.ndarray:
 def class_figure(stats: LogitStatistics, class_names: Sequence[str], measure: str = "std") -> go.Figure:
     """Draw a measure's middle half (line) and median (dot) in every true class, sorted by median.
 
+    Of many classes only some are named along the axis, so that the names can be read; hovering names each.
+
     Raises:
         ValueError: `stats` has no labels, or the measure is unknown.
     """
@@ -100,7 +102,7 @@ def class_figure(stats: LogitStatistics, class_names: Sequence[str], measure: st
     # One trace with gaps instead of a trace for each class.
     ends = [value for k in order for value in (*rounded(quarters[k, [0, 2]], 3), None)]
     figure.add_scatter(
-        x=[name for name in names for _ in range(3)],
+        x=[place for place in range(len(names)) for _ in range(3)],
         y=ends,
         mode="lines",
         line={"color": colour, "width": 3},
@@ -109,16 +111,19 @@ def class_figure(stats: LogitStatistics, class_names: Sequence[str], measure: st
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=names,
+        x=list(range(len(names))),
         y=rounded(quarters[order, 1], 3),
         mode="markers",
         marker={"color": colour, "size": 6},
         name="median of a class",
-        hovertemplate="%{x}: %{y:.2f}",
+        text=names,
+        hovertemplate="%{text}: %{y:.2f}",
     )
-    figure.update_xaxes(type="category", tickfont_size=8, tickangle=0, title_text="class", showgrid=False)
-    if len(names) <= 100:
-        figure.update_xaxes(tickmode="linear")
+    named = named_places(names)
+    title = "class" if len(named) == len(names) else f"class, sorted ({len(named)} of {len(names)} are named)"
+    figure.update_xaxes(
+        tickvals=named, ticktext=[names[place] for place in named], tickangle=0, title_text=title, showgrid=False
+    )
     figure.update_yaxes(title_text=UNITS[measure])
     return figure
 

@@ -1,6 +1,6 @@
 """One look for every figure: readable on light and dark pages, safe for colour-blind readers, small when stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -27,6 +27,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType({"teacher": "", "student": "/"})
 
 # Mid-grey text and translucent grid lines on a transparent page suit both themes, so one template serves both.
 INK = "#808080"
+AXIS_LETTERS = 80  # along a figure of usual width
 GRID = "rgba(128,128,128,0.25)"
 
 
@@ -55,6 +56,12 @@ def new_figure(rows: int = 1, cols: int = 1, *, height: int = 360, **options: ob
     # Subplot titles are annotations, which no template reaches.
     figure.update_annotations(font_size=12)
     return figure
+
+
+def named_places(names: Sequence[str], letters: int = AXIS_LETTERS) -> list[int]:
+    """Positions of names that fit side by side along an axis, evenly spread, the first and the last among them."""
+    fitting = max(2, letters // max(2, *map(len, names)))
+    return sorted({int(place) for place in np.linspace(0, len(names) - 1, min(fitting, len(names)))})
 
 
 def rounded(values: ArrayLike, digits: int = 4) -> list[float]:

@@ -51,6 +51,11 @@ class Svg:
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self._parts.append(f'<path d="M{path}" fill="none" stroke="{stroke}" stroke-width="{place(width)}"{dashes}/>')
 
+    def shape(self, points: Sequence[tuple[float, float]], fill: str) -> None:
+        """A filled polygon."""
+        path = "L".join(f"{place(x)} {place(y)}" for x, y in points)
+        self._parts.append(f'<path d="M{path}Z" fill="{fill}"/>')
+
     def text(
         self, x: float, y: float, words: str, size: int = 13, fill: str = INK, anchor: str = "start", bold: bool = False
     ) -> None:

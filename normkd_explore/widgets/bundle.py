@@ -4,14 +4,15 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "browser"
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z]+)\.js";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([a-z]+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class) (\w+))", re.MULTILINE)
 
 
 def join_modules(*names: str, folders: tuple[Path, ...] = ()) -> str:
-    """Concatenate modules, each after those it imports and without its import lines.
+    """Join modules, each after those it imports, into one that imports nothing.
 
-    Every module stands alone for an editor and for tests; joined they share one scope, so no two may define
-    the same top-level name.
+    Every module keeps a scope of its own, ``const $dom = (() => { ... return { h, label }; })();``, and takes what it
+    imports from there. A module that ends in ``export default`` comes last and is not wrapped.
 
     Args:
         names: of the modules, without ".js".
@@ -34,14 +35,21 @@ def _collect(name: str, joined: dict[str, str], path: tuple[str, ...], folders: 
         return
     files = [folder / f"{name}.js" for folder in folders]
     text = next((file for file in files if file.exists()), files[-1]).read_text(encoding="utf-8")
-    for needed in _IMPORT.findall(text):
+    for _, needed in _IMPORT.findall(text):
         _collect(needed, joined, (*path, name), folders)
-    joined[name] = _IMPORT.sub("", text)
-    if re.search(r"^\s*import\b", joined[name], re.MULTILINE):
+    joined[name] = _scoped(name, _IMPORT.sub(r"const {\1} = $\2;\n", text))
+
+
+def _scoped(name: str, text: str) -> str:
+    if re.search(r"^\s*import\b", text, re.MULTILINE):
         raise ValueError(
             f'{name}.js has an import that cannot be joined; write it as import {{ a, b }} from "./module.js"; '
             "on one line"
         )
+    if re.search(r"^export default\b", text, re.MULTILINE):
+        return text
+    given = ", ".join(_EXPORT.findall(text))
+    return f"const ${name} = (() => {{\n{_EXPORT.sub('', text)}return {{ {given} }};\n}})();"
 
 
 def join_styles(*names: str) -> str:

@@ -22,6 +22,7 @@ from normkd_explore.data import Dataset
 from normkd_explore.figures.hero import hero_picture
 from normkd_explore.figures.svg import Svg
 from normkd_explore.widgets.bundle import join_modules, join_styles
+from normkd_explore.widgets.links import ViewState, check_name, write_link
 from normkd_explore.widgets.sprite import make_sprite
 from normkd_explore.widgets.still import StillMixin
 
@@ -55,12 +56,13 @@ class Hero(StillMixin, anywidget.AnyWidget):
         labels: 2 class positions.
         class_names: C names.
         state: what to show first; keys that are left out keep their defaults.
+        name: what the view is called in a link.
     Raises:
         TypeError, ValueError: an argument does not fit the others; the message names it.
 
     Attributes:
         state: dict with "T" (0.5 to 25), "T_norm" (0.2 to 2) and "mode" ("one" temperature for both, or each its
-            "own"). Assign a dict with any of these keys to move the view.
+            "own"). Assign a dict with any of these keys to move the view, or a link's text to take over a whole view.
     """
 
     _esm = join_modules("herowidget")
@@ -68,7 +70,7 @@ class Hero(StillMixin, anywidget.AnyWidget):
     _setup = traitlets.Dict().tag(sync=True)
     _logits = traitlets.Bytes().tag(sync=True)
     _sprite = traitlets.Bytes().tag(sync=True)
-    state = traitlets.Dict(START).tag(sync=True)
+    state = ViewState(START).tag(sync=True)
 
     def __init__(
         self,
@@ -76,8 +78,10 @@ class Hero(StillMixin, anywidget.AnyWidget):
         images: ArrayLike | Tensor,
         labels: Sequence[int] | ArrayLike,
         class_names: Sequence[str],
-        state: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | str | None = None,
+        name: str = "hero",
     ) -> None:
+        self.link_name, self.link_start = check_name(name), START
         self.logits_NC = as_logits(logits).numpy()
         self.class_names = [str(name) for name in class_names]
         self.labels = [int(label) for label in np.asarray(labels)]
@@ -92,9 +96,13 @@ class Hero(StillMixin, anywidget.AnyWidget):
             "stops": T_STOPS.tolist(),
             "t_norm_stops": T_NORM_STOPS.tolist(),
             "title": TITLE,
+            "name": name,
+            "start": START,
+            "limits": LIMITS,
+            "modes": MODES,
         }
         super().__init__(_setup=setup, _logits=self.logits_NC.astype("<f8").tobytes(), _sprite=sprite)
-        self.state = dict(state or {})
+        self.state = state or {}  # type: ignore[assignment]  # the trait takes a link's text too
 
     @classmethod
     def from_model(cls, model: nn.Module, dataset: Dataset, state: Mapping[str, Any] | None = None) -> Hero:
@@ -138,6 +146,10 @@ class Hero(StillMixin, anywidget.AnyWidget):
             if not isinstance(state[key], int | float) or not low <= state[key] <= high:
                 raise ValueError(f'state["{key}"] is {state[key]!r}, wanted a number from {low} to {high}.')
         return {"T": float(state["T"]), "T_norm": float(state["T_norm"]), "mode": state["mode"]}
+
+    def link(self) -> str:
+        """Give the view as the text that stands in a page's address: "hero:T=6,mode=own"."""
+        return write_link(self.link_name, self.state, START)
 
     def temperatures(self) -> list[float]:
         """T of each sample in the present view."""

@@ -11,22 +11,22 @@ from typing import Any
 
 import anywidget
 import numpy as np
-import plotly.graph_objects as go
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from normkd_explore.analysis.grid import Grid, evaluate_grid, formula
-from normkd_explore.figures.grid import QUANTITIES, grid_figure
+from normkd_explore.figures.grid import QUANTITIES, grid_picture
+from normkd_explore.figures.svg import Svg
 from normkd_explore.widgets.bundle import join_modules, join_styles
+from normkd_explore.widgets.still import StillMixin
 
 # The order in which each combination's numbers travel; one value a sample.
 NUMBERS = ("loss", "weight", "length", "cosine", "temperature_t", "temperature_s")
 MOST_VALUES = 4_000_000
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
 
 
-class MethodGrid(anywidget.AnyWidget):
+class MethodGrid(StillMixin, anywidget.AnyWidget):
     """All policies with all divergences as a table: click a cell for its formulas, numbers and gradient.
 
     Rows and columns are the parts of every registered method (see `analysis.grid.registered_parts`), as they are
@@ -109,18 +109,12 @@ class MethodGrid(anywidget.AnyWidget):
         """Give the line of Python that brings this view back."""
         return f"grid.state = {json.dumps(self.state)}"
 
-    def preview(self) -> go.Figure:
-        """Draw the table as a still figure, which is what a stored notebook keeps."""
-        return grid_figure(self.grid, self.state["quantity"])
+    def still(self) -> Svg:
+        """Draw the table as a picture, which is what a stored notebook keeps."""
+        return grid_picture(self.grid, self.state["quantity"], (self.state["policy"], self.state["divergence"]))
 
     def __repr__(self) -> str:
         return f"MethodGrid({len(self.grid.policies)} policies, {len(self.grid.divergences)} divergences)"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        # JupyterLab prefers the live widget; a stored notebook, and a test of it, has the figure.
-        still = {"text/plain": repr(self), PLOTLY_MIME: self.preview().to_plotly_json()}
-        return {**data, **still}, metadata
 
 
 def _numpy(values: ArrayLike | Tensor) -> NDArray[Any]:

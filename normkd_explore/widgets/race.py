@@ -12,21 +12,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import anywidget
-import plotly.graph_objects as go
 import traitlets
 
-from normkd_explore.figures.race import SPLITS, RaceLap, method_strokes, race_figure, standings
+from normkd_explore.figures.race import SPLITS, RaceLap, method_strokes, race_picture, standings
+from normkd_explore.figures.svg import Svg
 from normkd_explore.widgets.bundle import join_modules, join_styles
 from normkd_explore.widgets.racelap import SMOOTH_IMAGES, RunningLap
+from normkd_explore.widgets.still import StillMixin
 
 if TYPE_CHECKING:
     from normkd_explore.training import Moment, Run
 
 UPDATE_SECONDS = 0.25
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
 
 
-class RaceView(anywidget.AnyWidget):
+class RaceView(StillMixin, anywidget.AnyWidget):
     """Top-1 of several methods' students, on training batches and held-out images, live while they train.
 
     Show it in a cell, then train in another one::
@@ -67,7 +67,7 @@ class RaceView(anywidget.AnyWidget):
         before = [lap.seed for lap in self._laps]
         if seed in before:
             self._laps = self._laps[: before.index(seed)]
-        self._running, self._phase = RunningLap(seed), "starting"
+        self._running, self._phase = RunningLap(seed, time.perf_counter()), "starting"
         self._laps.append(RaceLap(seed))
         self._publish()
 
@@ -102,11 +102,12 @@ class RaceView(anywidget.AnyWidget):
         done = sum(lap.complete for lap in self._laps)
         self._phase = "finished" if done >= self.seeds else "stopped"
         self._share()
+        self.renew_still()
 
-    def figure(self) -> go.Figure:
-        """Draw what has been measured so far as a still figure."""
+    def still(self) -> Svg:
+        """Draw what has been measured so far as a picture, which is what a stored notebook keeps."""
         self._publish()
-        return race_figure(self.methods, [lap for lap in self._laps if lap.epochs], self._split)
+        return race_picture(self.methods, [lap for lap in self._laps if lap.epochs], self._split)
 
     def _publish(self) -> None:
         if self._running is not None:
@@ -138,11 +139,6 @@ class RaceView(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"RaceView({', '.join(self.methods)}; {self.seeds} seed{'s' * (self.seeds > 1)})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        # JupyterLab prefers the live widget; a stored notebook, and a test of it, has the figure.
-        return {**data, "text/plain": repr(self), PLOTLY_MIME: self.figure().to_plotly_json()}, metadata
 
 
 def _checked_methods(methods: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from normkd_explore.figures.race import RaceLap
 from normkd_explore.figures.style import rounded
+from normkd_explore.training.progress.pace import Pace
 
 if TYPE_CHECKING:
     from normkd_explore.training import Moment, Run
@@ -22,7 +23,7 @@ class RunningLap:
     Running sums make thinning exact: with a knot taken out, the slope over its neighbours is the mean over both parts.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, now: float = 0.0) -> None:
         self.seed, self.split = seed, "val"
         self.moment: Moment | None = None
         self.runs: list[Run] = []
@@ -32,7 +33,8 @@ class RunningLap:
         self.right: dict[str, list[float]] = {}
         self.valid: dict[str, list[float]] = {}
         self._right_before: dict[str, float] = {}  # in the epochs that the history has
-        self._clock, self._now, self._timed_images, self._timed_steps = 0.0, 0.0, 0, 0
+        self._now, self._preparing = now, 0.0
+        self._pace = Pace(lambda: self._now)
 
     def is_next(self, moment: Moment) -> bool:
         """Whether `moment` lies after the last one, as within one training."""
@@ -42,18 +44,17 @@ class RunningLap:
     def count(self, moment: Moment, runs: list[Run], now: float) -> None:
         """Take note of one step; `now` in seconds."""
         if self.moment is None:
-            self._start(moment, runs, now)
-        else:
-            self._timed_images += moment.images
-            self._timed_steps += 1
+            self._start(moment, runs)
+            self._preparing = now - self._now
         self.moment, self._now = moment, now
+        self._pace.step(moment)
         self.images += moment.images
         if moment.step == moment.steps:
             self.ends.append(self.images)
 
-    def _start(self, moment: Moment, runs: list[Run], now: float) -> None:
+    def _start(self, moment: Moment, runs: list[Run]) -> None:
         """Begin with the first step, or with a later one of a resumed training."""
-        self.runs, self._clock = runs, now
+        self.runs = runs
         self.ends = [moment.images * moment.steps * epoch for epoch in range(1, moment.epoch + 1)]
         self.images = moment.images * (moment.epoch * moment.steps + moment.step - 1)
         self._right_before = {run.name: 0.0 for run in runs}
@@ -101,7 +102,7 @@ class RunningLap:
                 del values[1:-1:2]
 
     def snapshot(self) -> RaceLap:
-        """Give the curves: top-1 over the last images up to each knot, drawn at the middle of those images."""
+        """Give the curves: at each knot top-1 over the last images up to it, so that a line ends where training is."""
         if self.moment is None:
             return RaceLap(self.seed)
         knots = np.array(self.knots)
@@ -113,28 +114,33 @@ class RunningLap:
             seed=self.seed,
             epochs=self.moment.epochs,
             total=(self.ends[0] if self.ends else self.moment.steps * self.moment.images) * self.moment.epochs,
-            images=rounded((ahead + knots[behind]) / 2, 0),
+            images=ahead.tolist(),
             train={name: rounded(100 * (sums[1:] - sums[behind]) / width, 2) for name, sums in curves.items()},
             ends=self.ends[: min(len(values) for values in self.valid.values())],
             valid={name: rounded(values, 2) for name, values in self.valid.items()},
         )
 
     def progress(self, laps_left: int) -> dict[str, Any]:
-        """Where the training is, how fast, and the seconds left with `laps_left` more such trainings."""
+        """Where the training is, how fast lately, and the seconds left with `laps_left` more such trainings."""
         if self.moment is None:
             return {"seed": self.seed}
-        m, seconds = self.moment, self._now - self._clock
-        all_steps = m.epochs * m.steps
-        done = m.epoch * m.steps + m.step
-        left = all_steps - done + laps_left * all_steps
+        m, pace = self.moment, self._pace
         return {
             "seed": self.seed,
             "epoch": m.epoch + 1,
             "epochs": m.epochs,
             "step": m.step,
             "steps": m.steps,
-            "share": done / all_steps,
-            # The first step is not timed: it holds what is prepared only once.
-            "images_per_second": round(self._timed_images / seconds, 1) if seconds > 0 else None,
-            "seconds_left": round(left * seconds / self._timed_steps, 1) if self._timed_steps else None,
+            "share": (m.epoch * m.steps + m.step) / (m.epochs * m.steps),
+            "images_per_second": round(pace.rate, 1) or None,
+            "seconds_left": self._seconds_left(laps_left),
         }
+
+    def _seconds_left(self, laps_left: int) -> float | None:
+        """At the pace of the last half minute, with evaluations and, for each training to come, its preparation."""
+        m, left = self.moment, self._pace.left()
+        if m is None or left is None:
+            return None
+        step_seconds = self._pace.step_seconds
+        whole = m.epochs * (m.steps * step_seconds + (self._pace.between or 0.0))
+        return round(left + laps_left * (whole + max(0.0, self._preparing - step_seconds)), 1)

@@ -6,50 +6,58 @@ kernel hears of it when the slider is released.
 Legend: N samples, C classes; `_s` student, `_t` teacher.
 """
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
 import numpy as np
-import plotly.graph_objects as go
 import torch
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from normkd_explore.analysis.softening import methods_at, soften
-from normkd_explore.figures.softening import softening_figure
+from normkd_explore.analysis.softness import median_classes, median_classes_normkd, softness_band
+from normkd_explore.figures.softening import softening_picture
+from normkd_explore.figures.svg import Svg
 from normkd_explore.widgets.bundle import join_modules, join_styles
+from normkd_explore.widgets.links import ViewState, check_name, read_link, write_link
 from normkd_explore.widgets.sprite import LARGEST_TILE, make_sprite
+from normkd_explore.widgets.still import StillMixin
 from normkd_explore.widgets.thinning import carried_rows
 
 # Lowest value, highest value and step of each slider.
-LIMITS = {"T": (0.5, 20.0, 0.1), "T_norm": (0.1, 5.0, 0.05)}
-CHOICES = {
+LIMITS = {"T": (0.5, 20.0, 0.1), "T_norm": (0.1, 5.0, 0.01)}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "tie": (True, False),
     "sort": ("index", "std", "entropy", "correctness", "disagreement"),
     "classes": ("top", "all"),
     "show": ("probabilities", "gradients"),
-    "scale": ("fit", "same", "log"),
+    "scale": ("same", "fit", "log"),
 }
 START: dict[str, Any] = {
     "sample": 0,
     "pinned": None,
-    "T": 4.0,
-    "T_norm": 2.0,
+    "T": 6.0,
+    "T_norm": 1.0,
+    "tie": True,
     "sort": "index",
     "classes": "top",
     "show": "probabilities",
-    "scale": "fit",
+    "scale": "same",
 }
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
+# Temperatures at which the page is told the median softness; between them it draws lines.
+GRID = 48
 
 
-class SofteningExplorer(anywidget.AnyWidget):
+class SofteningExplorer(StillMixin, anywidget.AnyWidget):
     """Raw, KD-, NormKD- and LSKD-softened predictions of single samples, teacher beside student.
 
-    Sliders set KD's T and NormKD's T_norm. A second sample can be pinned next to the first, which shows that no
-    single T serves both. Entropies and divergences are in nats; the standard deviation has divisor C - 1.
+    Sliders set KD's T and NormKD's T_norm; tied, they move together, so that both methods leave the median sample
+    equally soft. A second sample can be pinned next to the first, which shows that no single T serves both. Play sweeps
+    T. A click on a bar or a number opens its arithmetic. Entropies and divergences are in nats; the standard deviation
+    has divisor C - 1.
 
     Args:
         logits_t, logits_s: teacher's and student's logits, (N, C) with C >= 3; kept as float32.
@@ -57,6 +65,8 @@ class SofteningExplorer(anywidget.AnyWidget):
         labels: N class positions.
         class_names: C names.
         state: what to show first, see `state`; keys that are left out keep their defaults.
+        reference: teacher's logits of more samples, (M, C), whose median softness ties the sliders; else `logits_t`.
+        name: what the view is called in a link; explorers on one page need different names.
     Raises:
         TypeError, ValueError: an argument does not fit the others; the message names it.
     Warns:
@@ -64,9 +74,10 @@ class SofteningExplorer(anywidget.AnyWidget):
 
     Attributes:
         rows_N: positions, among the samples that were given, of those that are shown.
-        state: dict with "sample" and "pinned" (positions; None for no second sample), "T", "T_norm", "sort" (index,
-            std, entropy, correctness, disagreement), "classes" (top, all), "show" (probabilities, gradients) and
-            "scale" (fit, same, log). Assign a dict with any of these keys to move the view.
+        state: dict with "sample" and "pinned" (positions; None for no second sample), "T", "T_norm", "tie" (whether the
+            sliders move together), "sort" (index, std, entropy, correctness, disagreement), "classes" (top, all),
+            "show" (probabilities, gradients) and "scale" (same, fit, log). Assign a dict with any of these keys to move
+            the view, or a link's text to take over a whole view.
     """
 
     _esm = join_modules("softening")
@@ -75,7 +86,7 @@ class SofteningExplorer(anywidget.AnyWidget):
     _logits_t = traitlets.Bytes().tag(sync=True)
     _logits_s = traitlets.Bytes().tag(sync=True)
     _sprite = traitlets.Bytes().tag(sync=True)
-    state = traitlets.Dict(START).tag(sync=True)
+    state = ViewState(START).tag(sync=True)
 
     def __init__(
         self,
@@ -84,24 +95,39 @@ class SofteningExplorer(anywidget.AnyWidget):
         images: ArrayLike | Tensor,
         labels: ArrayLike | Tensor,
         class_names: Sequence[str],
-        state: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | str | None = None,
+        reference: ArrayLike | Tensor | None = None,
+        name: str = "explorer",
     ) -> None:
+        self.link_name, self.link_start = check_name(name), START
         self.logits_t_NC, self.logits_s_NC = _float32(logits_t), _float32(logits_s)
         self.class_names = [str(name) for name in class_names]
         labels_N = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
         images_NHWC = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
         self._check_parts(labels_N, len(images_NHWC))
-        images_NHWC, labels_N, state = self._carry(images_NHWC, labels_N, dict(state or {}))
+        view = {**START, **read_link(state, name)} if isinstance(state, str) else dict(state or {})
+        images_NHWC, labels_N, view = self._carry(images_NHWC, labels_N, view)
         sprite, columns = make_sprite(images_NHWC)
         self.labels = [int(label) for label in labels_N]
-        setup = {"labels": self.labels, "class_names": self.class_names, "columns": columns, "limits": LIMITS}
+        self.medians = _medians(self.logits_t_NC if reference is None else _float32(reference))
+        setup = {
+            "labels": self.labels,
+            "class_names": self.class_names,
+            "columns": columns,
+            "limits": LIMITS,
+            "choices": CHOICES,
+            "band": softness_band(len(self.class_names)),
+            "medians": self.medians,
+            "name": name,
+            "start": START,
+        }
         super().__init__(
             _setup=setup,
             _logits_t=self.logits_t_NC.astype("<f4").tobytes(),
             _logits_s=self.logits_s_NC.astype("<f4").tobytes(),
             _sprite=sprite,
         )
-        self.state = state
+        self.state = view
 
     def _carry(
         self, images_NHWC: NDArray[Any], labels_N: NDArray[Any], state: dict[str, Any]
@@ -144,7 +170,7 @@ class SofteningExplorer(anywidget.AnyWidget):
     def _check_value(self, key: str, value: Any) -> Any:
         if key in CHOICES:
             if value not in CHOICES[key]:
-                raise ValueError(f'state["{key}"] is {value!r}, wanted one of {", ".join(CHOICES[key])}.')
+                raise ValueError(f'state["{key}"] is {value!r}, wanted one of {", ".join(map(str, CHOICES[key]))}.')
             return value
         if key in LIMITS:
             low, high, _ = LIMITS[key]
@@ -157,31 +183,48 @@ class SofteningExplorer(anywidget.AnyWidget):
             raise ValueError(f'state["{key}"] is {value!r}, wanted a position from 0 to {len(self.labels) - 1}.')
         return int(value)
 
+    def matched_t(self) -> float:
+        """KD's T that leaves the median sample as soft as the present T_norm, in steps of its slider."""
+        table, (low, high, _) = self.medians, LIMITS["T"]
+        classes = np.interp(math.log(self.state["T_norm"]), np.log(table["T_norm"]), np.log(table["normkd"]))
+        T = math.exp(np.interp(classes, np.log(table["kd"]), np.log(table["T"])))
+        return round(min(high, max(low, T)), 1)
+
     def as_code(self) -> str:
         """Give the line of Python that brings this view back."""
-        return f"explorer.state = {json.dumps(self.state).replace('null', 'None')}"
+        return f"explorer.state = {self.state!r}".replace("'", '"')
 
-    def preview(self) -> go.Figure:
-        """Draw the shown samples as a still figure, which is what a stored notebook keeps."""
+    def link(self) -> str:
+        """Give the view as the text that stands in a page's address: "explorer:sample=3,T=6.5"."""
+        return write_link(self.link_name, self.state, START)
+
+    def still(self) -> Svg:
+        """Draw the shown samples as a picture, which is what a stored notebook keeps."""
         letters = {"A": self.state["sample"], "B": self.state["pinned"]}
         shown = {letter: n for letter, n in letters.items() if n is not None}
         rows = list(shown.values())
         policies = methods_at(self.state["T"], self.state["T_norm"])
         softened = {
-            name: soften(self.logits_t_NC[rows], self.logits_s_NC[rows], policy) for name, policy in policies.items()
+            name: soften(self.logits_t_NC[rows], self.logits_s_NC[rows], policies[name]) for name in ("kd", "normkd")
         }
         names = [f"{letter}: {self.class_names[self.labels[n]]}" for letter, n in shown.items()]
-        return softening_figure(softened, self.class_names, names)
+        return softening_picture(softened, self.class_names, names)
 
     def __repr__(self) -> str:
         samples, classes = self.logits_t_NC.shape
         return f"SofteningExplorer({samples} samples, {classes} classes)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        # JupyterLab prefers the live widget; a stored notebook, and a test of it, has the figure.
-        still = {"text/plain": repr(self), PLOTLY_MIME: self.preview().to_plotly_json()}
-        return {**data, **still}, metadata
+
+def _medians(logits_t_NC: NDArray[np.float32]) -> dict[str, Any]:
+    """Median effective classes of the samples over both sliders' ranges; what keeps the sliders together."""
+    grids = {key: np.geomspace(low, high, GRID) for key, (low, high, _) in LIMITS.items()}
+    medians = {
+        "kd": median_classes(logits_t_NC, grids["T"].tolist()),
+        "normkd": median_classes_normkd(logits_t_NC, grids["T_norm"].tolist()),
+    }
+    # Strictly rising, so that the page can read the table in both directions.
+    rising = {name: np.maximum.accumulate(values) * (1 + 1e-9 * np.arange(GRID)) for name, values in medians.items()}
+    return {**{key: values.tolist() for key, values in (grids | rising).items()}, "samples": len(logits_t_NC)}
 
 
 def _float32(logits: ArrayLike | Tensor) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from IPython.display import display
 
@@ -31,11 +32,22 @@ class StillMixin:
         raise NotImplementedError
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        svg = self.still()
-        style = fallback_style(svg)
-        display({"text/html": style, "text/plain": ""}, raw=True)
-        data, metadata = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
-        display({**data, "text/plain": repr(self), SVG_MIME: str(svg)}, metadata=metadata, raw=True)
+        view = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        first, second = (uuid4().hex for _ in range(2))
+        self._outputs = [*getattr(self, "_outputs", []), (first, second, view)]
+        self._put_out(first, second, view, update=False)
+
+    def renew_still(self) -> None:
+        """Put the present picture into every output that shows this widget."""
+        for first, second, view in getattr(self, "_outputs", []):
+            self._put_out(first, second, view, update=True)
+
+    def _put_out(self, first: str, second: str, view: tuple[dict[str, Any], dict[str, Any]], update: bool) -> None:
+        svg, (data, metadata) = self.still(), view
+        style = {"text/html": fallback_style(svg), "text/plain": ""}
+        display(style, raw=True, display_id=first, update=update)
+        shown = {**data, "text/plain": repr(self), SVG_MIME: str(svg)}
+        display(shown, metadata=metadata, raw=True, display_id=second, update=update)
 
 
 def fallback_style(svg: Svg) -> str:

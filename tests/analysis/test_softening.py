@@ -1,5 +1,7 @@
 """Softened predictions, weights and gradients, against plain numpy, finite differences and identities."""
 
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from normkd_explore.analysis import methods_at, soften
-from normkd_explore.figures import rounded, softening_figure
+from normkd_explore.figures import rounded, softening_picture
 from normkd_explore.temperature import Constant, Std
 
 LOGITS_S = np.array([[2.0, 0.5, -1.0, 0.0, 1.5], [0.3, 1.2, 0.7, -0.4, -1.8], [-0.5, 0.1, 0.9, 2.2, -0.7]])
@@ -102,13 +104,23 @@ def test_shapes_that_disagree_are_refused():
         soften(LOGITS_T, LOGITS_S[:, :4], Constant(1.0))
 
 
-def test_figure_shows_the_rounded_predictions_in_the_teachers_order():
+def test_picture_shows_both_methods_predictions_in_the_teachers_order():
     softened = {name: soften(LOGITS_T, LOGITS_S, policy) for name, policy in methods_at().items()}
-    figure = softening_figure(softened, list("abcde"), ["A", "B", "C"])
-    assert len(figure.data) == 3 * 3 * 2
-    bars = figure.data[2]
-    assert list(bars.y) == ["a", "e", "b", "d", "c"] and bars.name == "teacher"
-    np.testing.assert_allclose(bars.x, numpy_softmax(LOGITS_T, 4.0)[0, [0, 4, 1, 3, 2]], atol=5.1e-5)
+    kept = {name: softened[name] for name in ("kd", "normkd")}
+    root = ET.fromstring(str(softening_picture(kept, list("abcde"), ["A", "B", "C"])))
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    order = [0, 4, 1, 3, 2]
+    p_C = numpy_softmax(LOGITS_T, 4.0)[0, order]
+    first = texts.index("A, KD, T 4.00")
+    assert texts[first + 2 : first + 12 : 2] == ["abcde"[c] for c in order]
+    assert texts[first + 3 : first + 13 : 2] == [f"{p:.3f}" for p in p_C]
+    classes = np.exp(-(p_C * np.log(p_C)).sum())
+    assert texts[first + 1] == f"{classes:.1f} effective classes, too flat"
+    assert sum(text.startswith(("A, ", "B, ", "C, ")) for text in texts) == 6
+    # One axis for all bars: their lengths are in proportion to the probabilities.
+    bars = [node for node in root.iter("{http://www.w3.org/2000/svg}rect") if node.get("height") == "7"]
+    lengths = np.array([float(bar.get("width")) for bar in bars[0:10:2]])
+    np.testing.assert_allclose(lengths / lengths[0], p_C / p_C[0], atol=2e-3)
 
 
 def test_rounded_numbers_are_plain_and_without_negative_zero():

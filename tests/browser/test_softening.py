@@ -8,7 +8,7 @@ import pytest
 from normkd_explore.analysis import methods_at, soften
 from normkd_explore.widgets.softening import START
 from tests.helpers.painted import settle
-from tests.helpers.softening_card import SETUP, assert_card, drag, number, shown_numbers, slider
+from tests.helpers.softening_card import SETUP, assert_card, drag, number, shown_numbers, slider, untie
 
 pytest_plugins = ["tests.helpers.browser"]
 SHOW = "explorer"
@@ -47,7 +47,8 @@ def view(lab, opened, explorer):
 
 def test_dragging_each_slider_shows_the_numbers_that_python_computes(lab, opened, view, explorer):
     _, sent = opened
-    settings = {"T": 4.0, "T_norm": 2.0}
+    settings = {"T": 6.0, "T_norm": 1.0}
+    untie(view)
     assert_card(view, "a", explorer, 0, **settings)
     for key, share in (("T", 0.6), ("T_norm", 0.15), ("T", 0.05), ("T_norm", 0.9)):
         before = shown_numbers(view, "a")
@@ -57,28 +58,44 @@ def test_dragging_each_slider_shows_the_numbers_that_python_computes(lab, opened
         assert_card(view, "a", explorer, 0, **settings)
         column = "kd" if key == "T" else "normkd"
         changed = {name for name, text in shown_numbers(view, "a").items() if text != before[name]}
-        assert {f"{column}.kl", f"{column}.weight", f"{column}.entropyT"} <= changed
+        assert {f"{column}.kl", f"{column}.weight", f"{column}.classesT"} <= changed
         view.mouse.up()
-    explorer.state = settings
+    explorer.state = {**settings, "tie": False}
     settle(view)
     assert view.locator(".nk footer code").inner_text() == explorer.as_code() == lab.run_cell(view, 2)
 
 
+def test_tied_sliders_leave_the_median_sample_equally_soft(view, explorer):
+    T = drag(view, "T", 0.45)
+    settle(view)
+    T_norm = float(slider(view, "T_norm").input_value())
+    told = view.locator(".nk-median").inner_text()
+    medians = [
+        np.median(np.exp(soften(explorer.logits_t_NC, explorer.logits_s_NC, policy).entropy_t_B))
+        for policy in (methods_at(T, T_norm)[name] for name in ("kd", "normkd"))
+    ]
+    assert medians[1] == pytest.approx(medians[0], rel=0.03)
+    assert [float(n) for n in re.findall(r"KD ([\d.]+), NormKD ([\d.]+)", told)[0]] == pytest.approx(medians, rel=0.05)
+    assert_card(view, "a", explorer, 0, T, T_norm)
+    view.mouse.up()
+
+
 def test_keys_move_a_slider_walk_the_samples_and_pin(lab, view, explorer):
+    untie(view)
     selected_cell = view.locator(".jp-Cell.jp-mod-selected").count()
     slider(view, "T").focus()
     view.keyboard.press("ArrowRight")
     view.keyboard.press("ArrowRight")
-    assert slider(view, "T").input_value() == "4.2"
+    assert slider(view, "T").input_value() == "6.2"
     assert view.locator(".jp-Cell.jp-mod-selected").count() == selected_cell
     view.get_by_role("listbox", name="Samples").get_by_role("option").first.focus()
     for key in ("ArrowRight", "ArrowRight", "p", "End"):
         view.keyboard.press(key)
-    assert_card(view, "a", explorer, 23, 4.2, 2.0)
-    assert_card(view, "b", explorer, 2, 4.2, 2.0)
+    assert_card(view, "a", explorer, 23, 6.2, 1.0)
+    assert_card(view, "b", explorer, 2, 6.2, 1.0)
     view.get_by_role("button", name="Swap A and B").click()
-    assert_card(view, "a", explorer, 2, 4.2, 2.0)
-    explorer.state = {"sample": 2, "pinned": 23, "T": 4.2}
+    assert_card(view, "a", explorer, 2, 6.2, 1.0)
+    explorer.state = {"sample": 2, "pinned": 23, "T": 6.2, "tie": False}
     assert lab.run_cell(view, 2) == explorer.as_code()
     view.get_by_role("button", name="Unpin sample B").click()
     settle(view)
@@ -91,8 +108,8 @@ def test_keys_that_come_faster_than_frames_all_count(view, explorer):
         for (const key of [...Array(4).fill("ArrowRight"), "p", ...Array(5).fill("ArrowRight")])
             list.dispatchEvent(new KeyboardEvent("keydown", { key }));
     }""")
-    assert_card(view, "a", explorer, 9, 4.0, 2.0)
-    assert_card(view, "b", explorer, 4, 4.0, 2.0)
+    assert_card(view, "a", explorer, 9, 6.0, 1.0)
+    assert_card(view, "b", explorer, 4, 6.0, 1.0)
 
 
 def test_sorting_follows_the_teachers_std_and_python_moves_the_view(lab, view, explorer):
@@ -119,7 +136,7 @@ def test_all_classes_and_gradients_are_drawn_and_read_out(view, explorer):
     second = int(np.argsort(-explorer.logits_t_NC[0], kind="stable")[1])
     settle(view)
     words = view.locator(".nk-card-a .nk-readout").inner_text()
-    one = soften(explorer.logits_t_NC[[0]], explorer.logits_s_NC[[0]], methods_at()["kd"])
+    one = soften(explorer.logits_t_NC[[0]], explorer.logits_s_NC[[0]], methods_at(6.0)["kd"])
     found = re.match(rf"class {second}(?: \(true class\))?: KD (\S+) ·", words)
     assert number(found[1]) == pytest.approx(one.gradient_BC[0, second], abs=5.1e-4)
 
@@ -127,7 +144,7 @@ def test_all_classes_and_gradients_are_drawn_and_read_out(view, explorer):
 def test_480_pixels_hold_everything_in_light_and_dark(view):
     view.get_by_role("button", name="Pin this sample as B").click()
     view.locator(".nk").evaluate("node => node.style.width = '480px'")
-    for theme in ("true", "false"):
+    for theme in ("false", "true"):
         view.evaluate("theme => document.body.dataset.jpThemeLight = theme", theme)
         for text in ("All classes", "Gradients", "Log", "Top 10"):
             view.get_by_role("radio", name=text).click()
@@ -137,7 +154,7 @@ def test_480_pixels_hold_everything_in_light_and_dark(view):
 
 
 def test_every_control_has_a_name_and_keeps_its_keys(view):
-    controls = view.locator(".nk :is(button, select, input, [tabindex])")
-    names = controls.evaluate_all("nodes => nodes.map(n => n.ariaLabel || n.labels?.[0]?.innerText || '')")
+    controls = view.locator(".nk :is(button, select, input, [tabindex]):visible")
+    names = controls.evaluate_all("nodes => nodes.map(n => n.ariaLabel || n.labels?.[0]?.innerText || n.innerText)")
     assert len(names) > 30 and all(names)
     assert set(controls.evaluate_all("nodes => nodes.map(n => n.dataset.lmSuppressShortcuts)")) == {"true"}

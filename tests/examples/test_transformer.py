@@ -1,5 +1,7 @@
 """The tiny transformers: what they read, that they are causal, and that distillation does what the notebook says."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,13 @@ def test_one_seed_gives_the_same_batches_to_all(text):
     other = train_language_model(make(1), text, 3, seed=8).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.bias"], other["head.bias"])
+
+
+def test_progress_tells_step_loss_and_top1_and_changes_nothing(text, capsys):
+    quiet, told = train_language_model(make(1), text, 4), train_language_model(make(1), text, 4, name="student")
+    assert all(torch.equal(value, told.state_dict()[key]) for key, value in quiet.state_dict().items())
+    line = capsys.readouterr().err
+    assert re.fullmatch(r"language model step 4/4  student: loss \d\.\d{3}, top-1 \d+\.\d %  took \d+ s\n", line)
 
 
 def test_half_a_distillation_is_refused(text):

@@ -33,6 +33,13 @@ def test_heatmaps_share_a_scale_and_maps_show_names():
     heat = heatmap_figure({"x": np.eye(3), "y": 2 * np.eye(3)}, ["a", "b", "c"], largest=2.0)
     assert heat.data[1].z[0].tolist() == [200, 0, 0]
     assert heat.layout.coloraxis.cmax == 200 and {trace.coloraxis for trace in heat.data} == {"coloraxis"}
-    drawn = map_figure({"x": [[0, 1], [2, 3], [4, 5]]}, ["a", "b", "a"])
-    assert drawn.data[0].text == ("a", "b", "a") and drawn.data[0].y == (1.0, 3.0, 5.0)
-    assert drawn.data[0].textfont.color[0] == drawn.data[0].textfont.color[2] != drawn.data[0].textfont.color[1]
+
+
+def test_a_map_marks_every_sample_and_names_a_class_where_it_is_alone():
+    points = [[0, 1], [2, 3], [4, 5], [9, 9], [2.5, 3]]
+    marks, words = map_figure({"x": points}, ["a", "b", "a", "b", "a"]).data
+    assert marks.y == (1.0, 3.0, 5.0, 9.0, 3.0) and marks.hovertext == ("a", "b", "a", "b", "a")
+    assert marks.marker.color[0] == marks.marker.color[2] != marks.marker.color[1]
+    assert marks.marker.symbol[0] != marks.marker.symbol[1], "colour is not the only cue"
+    assert words.text == ("a", "b") and list(zip(words.x, words.y, strict=True)) == [(0.0, 1.0), (9.0, 9.0)]
+    assert len(map_figure({"x": points}, ["a"] * 5).data[1].text) == 1

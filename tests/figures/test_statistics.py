@@ -37,11 +37,24 @@ def test_class_figure_sorts_the_medians_of_the_classes_that_are_there():
     logits, labels = draw()
     labels = np.where(labels == 2, 3, labels)
     figure = class_figure(logit_statistics(logits, labels), "abcdefg")
-    medians = dict(zip(figure.data[1].x, figure.data[1].y, strict=True))
+    medians = dict(zip(figure.data[1].text, figure.data[1].y, strict=True))
+    assert figure.layout.xaxis.ticktext == figure.data[1].text
     assert list(medians.values()) == sorted(medians.values()) and "c" not in medians
     assert medians["d"] == pytest.approx(np.median(logits.std(axis=1, ddof=1)[labels == 3]), abs=1e-3)
     with pytest.raises(ValueError, match="no labels"):
         class_figure(logit_statistics(logits), "abcdefg")
+
+
+def test_of_a_hundred_classes_as_many_are_named_as_can_be_read():
+    rng = np.random.default_rng(0)
+    names = [f"class {c}" for c in range(100)]
+    stats = logit_statistics(rng.normal(size=(300, 100)), np.arange(300) % 100)
+    figure = class_figure(stats, names)
+    named, all_of_them = figure.layout.xaxis.ticktext, figure.data[1].text
+    assert len(named) == 80 // len("class 99") and (named[0], named[-1]) == (all_of_them[0], all_of_them[-1])
+    assert all(all_of_them[place] == name for place, name in zip(figure.layout.xaxis.tickvals, named, strict=True))
+    assert figure.layout.xaxis.title.text == "class, sorted (10 of 100 are named)"
+    assert figure.layout.xaxis.tickfont.size is None, "the template's 12 px"
 
 
 def test_confidence_figure_has_every_sample_once():

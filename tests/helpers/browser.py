@@ -46,7 +46,7 @@ class Lab:
         return [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"),
             *("--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={self.token}"),
-            f"--ServerApp.root_dir={self.folder}",
+            *(f"--ServerApp.root_dir={self.folder}", "--LabApp.expose_app_in_browser=True"),
         ]
 
     def wait(self) -> None:

@@ -78,21 +78,20 @@ def test_torchvision_data_sets_show_models_their_own_tensors(kind):
         "list": [data[n] for n in range(20)],
     }[kind]
     models = networks()
-    found = explore(*models, given, count=7)
-    chosen = np.linspace(0, 19, 7).astype(int).tolist()
-    tensors = torch.stack([data[n][0] for n in chosen])
+    found = explore(*models, given, count=20)
+    tensors = torch.stack([data[n][0] for n in range(20)])
     np.testing.assert_allclose(found.logits_t_NC, expected(models[0], tensors), atol=1e-5)
-    assert found.labels == [int(data[n][1]) for n in chosen]
+    assert found.labels == [int(data[n][1]) for n in range(20)]
     assert found.class_names == list("01234")
     if kind != "list":  # which does not say how it was normalised
-        pixels = np.stack([np.asarray(fake(None)[n][0]) for n in chosen])
+        pixels = np.stack([np.asarray(fake(None)[n][0]) for n in np.linspace(0, 19, 7).astype(int).tolist()])
         np.testing.assert_array_equal(some_samples(given, 7).pictures_NHWC, pixels)
 
 
 def test_tensors_without_normalize_are_shown_as_they_are():
     data, models = fake([transforms.ToTensor()]), networks()
-    found = explore(*models, data, count=4)
-    tensors = torch.stack([data[n][0] for n in (0, 6, 12, 19)])
+    found = explore(*models, data, count=20)
+    tensors = torch.stack([data[n][0] for n in range(20)])
     np.testing.assert_allclose(found.logits_s_NC, expected(models[1], tensors), atol=1e-6)
 
 
@@ -100,8 +99,8 @@ def test_pictures_need_to_be_told_their_normalisation():
     data, models = fake(None), networks()
     with pytest.raises(ValueError, match=r"mean, std: the data set gives pictures.*Pass mean=.*ToTensor and Normalize"):
         explore(*models, data)
-    found = explore(*models, data, count=4, mean=MEAN, std=STD)
-    tensors = torch.stack([fake(NORMALISED)[n][0] for n in (0, 6, 12, 19)])
+    found = explore(*models, data, count=20, mean=MEAN, std=STD)
+    tensors = torch.stack([fake(NORMALISED)[n][0] for n in range(20)])
     np.testing.assert_allclose(found.logits_t_NC, expected(models[0], tensors), atol=1e-5)
 
 
@@ -110,8 +109,8 @@ def test_models_that_know_their_normalisation_are_shown_that(steps):
     models = networks()
     for model in models:
         remember_origin(model, Origin(mean=MEAN, std=STD))
-    found = explore(*models, fake(steps), count=4)
-    tensors = torch.stack([fake(NORMALISED)[n][0] for n in (0, 6, 12, 19)])
+    found = explore(*models, fake(steps), count=20)
+    tensors = torch.stack([fake(NORMALISED)[n][0] for n in range(20)])
     np.testing.assert_allclose(found.logits_t_NC, expected(models[0], tensors), atol=1e-5)
 
 
@@ -159,6 +158,20 @@ def test_16_bit_pictures_are_scaled_by_their_range():
 
 def test_this_packages_data_sets_work_as_before():
     glyphs = load_dataset("glyphs", train_size=200, val_size=100, test_size=100)
-    found = explore(*networks(classes=100), glyphs, count=5)
+    found = explore(*networks(classes=100), glyphs, count=100)
     assert found.class_names == list(glyphs.class_names)
-    assert found.labels == glyphs.test.labels_N[np.linspace(0, 99, 5).astype(int)].tolist()
+    assert found.labels == glyphs.test.labels_N.tolist()
+
+
+def test_the_pair_is_found_in_the_whole_of_a_torch_data_set_too():
+    data, models = fake(NORMALISED), networks()
+    std_N = expected(models[0], torch.stack([data[n][0] for n in range(20)])).std(axis=1, ddof=1)
+    found = explore(*models, data, count=4)
+    shown_std = found.logits_t_NC.std(axis=1, ddof=1)
+    right = [n for n in range(20) if expected(models[0], data[n][0][None]).argmax() == int(data[n][1])]
+    among = std_N[right] if len(right) >= 2 else std_N
+    np.testing.assert_allclose(shown_std[found.state["sample"]], among.max(), rtol=1e-5)
+    np.testing.assert_allclose(shown_std[found.state["pinned"]], among.min(), rtol=1e-5)
+    assert len(found.labels) == 4 and found.medians["samples"] == 20
+    alone = explore(*models, Subset(data, [5]), count=1)
+    assert alone.state["pinned"] is None

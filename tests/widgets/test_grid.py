@@ -1,6 +1,8 @@
 """The method grid without a browser: what travels to the page, its state, its still figure, its texts in Node."""
 
 import json
+import re
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from normkd_explore.figures.grid import brief, cosine_figure, curves_figure, gri
 from normkd_explore.losses import DistillationLoss
 from normkd_explore.methods import METHODS, Method, Settings, register
 from normkd_explore.temperature import Std
-from normkd_explore.widgets.method_grid import NUMBERS, PLOTLY_MIME, MethodGrid
+from normkd_explore.widgets.method_grid import NUMBERS, MethodGrid
 from tests.helpers.node import run_node
 from tests.helpers.policies import Range
 
@@ -83,7 +85,7 @@ def test_a_registered_method_brings_its_row_along(parts):
         METHODS.update(known)
     row = [policy["name"] for policy in grid._setup["policies"]].index("Range(0.4)")
     assert grid._setup["methods"][row * len(grid._setup["divergences"])] == "rangekd"
-    assert "Range(0.4)" in grid.preview().data[0].y
+    assert ">Range(0.4)</text>" in str(grid.still())
 
 
 def test_two_classes_show_why_they_are_refused():
@@ -91,9 +93,9 @@ def test_two_classes_show_why_they_are_refused():
     grid = MethodGrid(t, s, y, NAMES[:2])
     place = list(grid.grid.cells).index(("Std(2)", "KL"))
     assert "at least 3" in grid._setup["problems"][place] and grid._setup["problems"][0] == ""
-    assert grid.preview().data[0].text[1][0] == "refused"
     json.dumps(grid._setup)  # no NaN travels as JSON
-    assert "NaN" not in json.dumps(grid.preview().to_plotly_json())
+    picture = str(grid.still())
+    assert ">refused</text>" in picture and "nan" not in picture.lower()
 
 
 def test_wrong_names_and_large_batches_are_refused(parts):
@@ -104,12 +106,14 @@ def test_wrong_names_and_large_batches_are_refused(parts):
 
 
 def test_without_a_kernel_the_table_remains(grid):
-    data, _ = grid._repr_mimebundle_()
-    assert data["text/plain"] == "MethodGrid(8 policies, 10 divergences)"
-    table = data[PLOTLY_MIME]["data"][0]
+    picture = str(grid.still())
+    assert repr(grid) == "MethodGrid(8 policies, 10 divergences)" and picture == str(grid.still())
+    texts = [node.text for node in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
     values = grid.grid.values("loss")
-    assert table["text"][1][0] == brief(values[1, 0]) and len(table["text"]) == 8
-    assert data == grid._repr_mimebundle_()[0] and "0x" not in json.dumps(table)
+    row = texts.index("Std(2)")
+    assert texts[row + 1 : row + 11] == [brief(value) for value in values[1]]
+    tints = re.findall(r'fill="#([0-9a-f]{6})"', picture)
+    assert len(set(tints)) > 5, "darker is larger"
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
-from normkd_explore.figures.race import method_strokes, race_figure
+from normkd_explore.figures import race as race_figures
+from normkd_explore.figures.race import method_strokes
 from normkd_explore.training import compare
 from normkd_explore.widgets import RaceView
 from tests.helpers.node import run_node
 from tests.helpers.race import fake_runs, final, train_fake
 from tests.helpers.toy import toy_dataset, toy_recipe, toy_where
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_an_update_is_one_small_message(clock, monkeypatch):
@@ -23,41 +27,56 @@ def test_an_update_is_one_small_message(clock, monkeypatch):
     assert sent[1:] == [{"_now", "_status"}] * 5, "the past is sent when a seed begins only"
 
 
-def test_stored_output_before_training_is_a_fixed_text_and_an_empty_frame():
-    stored = [RaceView(seeds=2)._repr_mimebundle_()[0] for _ in range(2)]
-    assert stored[0]["text/plain"] == "RaceView(ce, kd, normkd; 2 seeds)"
-    assert "application/vnd.jupyter.widget-view+json" in stored[0]
-    figures = [json.dumps(data["application/vnd.plotly.v1+json"]) for data in stored]
-    assert figures[0] == figures[1] and len(figures[0]) < 6000
-    figure = json.loads(figures[0])
-    assert [trace["name"] for trace in figure["data"] if trace["showlegend"]] == ["ce", "kd", "normkd"]
-    assert figure["layout"]["yaxis"]["range"] == [0, 100]
+def test_picture_before_training_is_an_empty_frame():
+    pictures = [str(RaceView(seeds=2).still()) for _ in range(2)]
+    assert pictures[0] == pictures[1] and len(pictures[0]) < 6000
+    texts = [node.text for node in ET.fromstring(pictures[0]).iter(f"{SVG}text")]
+    assert {"ce", "kd", "normkd", "100", "0"} <= set(texts)
+    assert repr(RaceView(seeds=2)) == "RaceView(ce, kd, normkd; 2 seeds)"
 
 
-def test_figure_shows_both_seeds_and_the_means(clock):
+def test_picture_shows_both_seeds_and_the_means(clock):
     race = RaceView(("ce", "kd"), seeds=2)
     for seed in (0, 1):
         train_fake(race, fake_runs(), seed, split="test")
-    figure = race.figure()
+    race.finish()
+    root = ET.fromstring(str(race.still()))
     mean = np.mean([100 * final("kd", seed, 2) for seed in (0, 1)])
-    kd = [trace for trace in figure.data if trace.legendgroup == "kd"]
-    assert [trace.mode for trace in kd] == ["lines", "markers"] * 2
-    assert kd[0].name.startswith("kd, ") and float(re.search(r"[\d.]+", kd[0].name)[0]) == pytest.approx(
-        mean, abs=0.011
-    )
-    assert [trace.showlegend for trace in kd] == [False, False, True, False]
-    assert kd[0].opacity < kd[2].opacity == 1
-    np.testing.assert_allclose(kd[3].y, [100 * final("kd", 1, epoch) for epoch in range(3)], atol=0.0051)
-    assert kd[3].x == (160, 320, 480) and "test" in figure.layout.yaxis.title.text
-    assert "bdata" not in json.dumps(figure.to_plotly_json())
+    (words,) = (node.text for node in root.iter(f"{SVG}text") if node.text.startswith("kd"))
+    assert words.endswith("% (n = 2)") and float(words.split()[1]) == pytest.approx(mean, abs=0.011)
+    colour = method_strokes(("ce", "kd"))[1]["colour"]
+    lines = [node for node in root.iter(f"{SVG}path") if node.get("stroke") == colour]
+    assert [float(line.get("stroke-width")) for line in lines] == [2, 0.7, 2], "legend, first seed, newest seed"
+    # The points of the newest seed: squares around (images seen, top-1).
+    shapes = [node.get("d") for node in root.iter(f"{SVG}path") if node.get("fill") == colour][-3:]
+    centres = [np.mean([list(map(float, p.split())) for p in d[1:-1].split("L")], axis=0) for d in shapes]
+    top = float(max((n.text for n in root.iter(f"{SVG}text") if n.get("text-anchor") == "end"), key=number_or_0))
+    shown = [(race_figures.BOTTOM - y) / (race_figures.BOTTOM - race_figures.TOP) * top for _, y in centres]
+    np.testing.assert_allclose(shown, [100 * final("kd", 1, epoch) for epoch in range(3)], atol=0.05)
+
+
+def number_or_0(text):
+    return float(text) if re.fullmatch(r"[\d.]+", text) and float(text) <= 100 else 0.0
+
+
+def test_outputs_of_a_race_are_renewed_when_it_is_over(monkeypatch, clock):
+    sent = []
+    monkeypatch.setattr("normkd_explore.widgets.still.display", lambda data, **options: sent.append((data, options)))
+    race = RaceView(("ce", "kd"))
+    race._ipython_display_()
+    train_fake(race, fake_runs(), 0)
+    race.finish()
+    first, last = sent[:2], sent[-2:]
+    assert [o["update"] for _, o in sent] == [False, False, True, True]
+    assert [o["display_id"] for _, o in first] == [o["display_id"] for _, o in last]
+    assert "(n = 1)" in last[1][0]["image/svg+xml"] and "(n = 1)" not in first[1][0]["image/svg+xml"]
 
 
 def test_every_method_has_its_own_dash_and_marker_and_a_free_colour():
     strokes = method_strokes(["kd", "mine", "normkd", "yours"])
-    for key in ("colour", "dash", "marker"):
+    for key in ("colour", "dasharray", "marker"):
         assert len({stroke[key] for stroke in strokes}) == 4
     assert len(method_strokes([f"m{i}" for i in range(20)])) == 20
-    assert race_figure(["mine"], []).data[0].line.color == method_strokes(["mine"])[0]["colour"]
 
 
 def test_a_real_training_ends_with_the_numbers_of_its_run_folders(tmp_path):

@@ -29,7 +29,7 @@ def test_a_training_point_is_the_mean_over_the_last_images(clock):
                 first -= 1
             images = (sizes * 4)[first : k + 1]
             curve.append(100 * sum(right[method][first : k + 1]) / sum(images))
-            places.append(seen[k] - sum(images) / 2)
+            places.append(seen[k])
         np.testing.assert_allclose(race._now["train"][method], curve, atol=0.0051)
         np.testing.assert_allclose(race._now["images"], places, atol=0.51)
 
@@ -62,7 +62,7 @@ def test_on_a_gpu_the_curve_comes_from_the_history_alone(clock):
     right = train_fake(race, runs, 0, epochs=2, sizes=(600, 600, 300))
     assert race._now["ends"] == [1500], "before `finish` the last epoch is not known"
     race.finish()
-    assert race._now["images"] == [750, 2250] and race._now["ends"] == [1500, 3000]
+    assert race._now["images"] == [1500, 3000] and race._now["ends"] == [1500, 3000]
     for method, counts in right.items():
         means = [100 * sum(counts[:3]) / 1500, 100 * sum(counts[3:]) / 1500]
         np.testing.assert_allclose(race._now["train"][method], means, atol=0.0051)
@@ -78,7 +78,7 @@ def test_a_resumed_training_keeps_the_epochs_of_its_history(clock):
     race.begin(4)
     race.watch(Moment(1, 3, 2, 10, 64), runs)
     assert race._now["ends"] == [640] and race._now["valid"] == {"ce": [30.0]}
-    assert race._now["images"] == [320, 384] and race._now["total"] == 1920
+    assert race._now["images"] == [640, 768] and race._now["total"] == 1920
     assert race._now["train"]["ce"] == [25.0, round(100 * (160 + 64) / 768, 2)]
 
 
@@ -92,6 +92,21 @@ def test_progress_tells_speed_and_time_left_of_the_whole_race(clock):
     assert (progress["epoch"], progress["epochs"], progress["step"], progress["steps"]) == (2, 2, 5, 10)
     assert progress["images_per_second"] == 64.0 and progress["share"] == 0.75
     assert progress["seconds_left"] == 5 + 2 * 20  # five steps of this seed, two more seeds of twenty
+
+
+def test_time_left_follows_the_recent_pace_evaluations_and_preparation():
+    """Steps of 1 s for a minute, then of 3 s; 10 s of evaluation after an epoch, 7 s before the first step."""
+    lap, runs, now = RunningLap(0, now=100.0), fake_runs(("ce",)), 100.0 + 7.0
+    lap.count(Moment(0, 4, 1, 60, 64), runs, now := now + 1)
+    for step in range(2, 61):
+        lap.count(Moment(0, 4, step, 60, 64), runs, now := now + 1)
+    now += 10
+    for step in range(1, 31):
+        lap.count(Moment(1, 4, step, 60, 64), runs, now := now + 3)
+    told = lap.progress(laps_left=2)
+    assert told["images_per_second"] == pytest.approx(64 / 3, rel=0.02)
+    own = 150 * 3 + 3 * 10  # three more evaluations
+    assert told["seconds_left"] == pytest.approx(own + 2 * (240 * 3 + 4 * 10 + 7), rel=0.02)
 
 
 def test_leaderboard_counts_complete_seeds_and_sorts_by_the_mean_at_the_end(clock):

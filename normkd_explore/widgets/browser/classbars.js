@@ -33,7 +33,7 @@ export function createClassBars({ names, order, title, onPick }) {
 
   function pick(at) {
     choose(at);
-    onPick?.(classes[at]);
+    onPick(classes[at]);
   }
   function choose(at) {
     rows[active].root.tabIndex = -1;

@@ -90,6 +90,12 @@ function dot(a, b) {
   return sum;
 }
 
+// With their exponentials, the effective classes.
+function entropies(logT, logS) {
+  const entropyT = entropy(logT), entropyS = entropy(logS);
+  return { entropyT, entropyS, classesT: Math.exp(entropyT), classesS: Math.exp(entropyS) };
+}
+
 // Everything the explorer shows about one sample under one method ("raw", "kd", "normkd", "lskd").
 export function soften(logitsT, logitsS, method, { T, T_norm }) {
   const spreadT = spread(logitsT), spreadS = spread(logitsS);
@@ -101,7 +107,7 @@ export function soften(logitsT, logitsS, method, { T, T_norm }) {
   const kl = divergence(logT, logS);
   return {
     temperatureT: policy.temperatureT, temperatureS: policy.temperatureS, weight: policy.weight,
-    stdT: spreadT.std, stdS: spreadS.std, probsT, probsS, entropyT: entropy(logT), entropyS: entropy(logS),
+    stdT: spreadT.std, stdS: spreadS.std, probsT, probsS, ...entropies(logT, logS),
     kl, loss: policy.weight * kl, gradient,
     gradientNorm: Math.sqrt(dot(gradient, gradient)), gradientAlongLogits: dot(gradient, logitsS),
   };

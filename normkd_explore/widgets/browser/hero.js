@@ -1,7 +1,9 @@
 // The hero: two samples, one temperature. Neither Jupyter nor a page is assumed: `createHero` makes an element.
+import { predictionSteps } from "./arithmetic.js";
 import { createClassBars } from "./classbars.js";
 import { fixed, frameGate, h, label } from "./dom.js";
 import { bandStretch, createDial } from "./dial.js";
+import { createDrawer } from "./drawer.js";
 import { logSoftmax, std } from "./formulas.js";
 import { createGauge } from "./gauge.js";
 import { glide } from "./motion.js";
@@ -45,11 +47,10 @@ export function heroTemperatures(state, samples) {
 
 const stretchText = ([from, to]) => `from T = ${temperatureText(from)} to ${temperatureText(to)}`;
 
-function createSampleView(sample, { names, band, onPick }) {
-  const { name, logits, picture, title } = sample;
+function createSampleView({ name, logits, picture, title }, { names, band, onPick }) {
   const order = Array.from(logits.keys()).sort((x, y) => logits[y] - logits[x] || x - y);
   const gauge = createGauge({ classes: logits.length, band, name });
-  const bars = createClassBars({ names, order, title: `Softened prediction of ${name}`, onPick: (c) => onPick?.(sample, c) });
+  const bars = createClassBars({ names, order, title: `Softened prediction of ${name}`, onPick });
   const temperature = label("b");
   const root = h("figure", { class: "nk-hero-sample", "aria-label": title },
     h("figcaption", {}, picture, h("div", {}, h("b", {}, name),
@@ -65,14 +66,15 @@ function createSampleView(sample, { names, band, onPick }) {
 }
 
 // setup: { samples: [{ name, title, logits, picture }], names, band, stops, tNormStops, title }; picture is an element.
-// onChange hears of every new state, onRelease when the reader lets go, onPick of a bar.
-export function createHero(setup, start, { onChange, onRelease, onPick } = {}) {
+// onChange hears of every new state, onRelease when the reader lets go.
+export function createHero(setup, start, { onChange, onRelease } = {}) {
   const { samples, band, stops } = setup;
   const stretches = samples.map(({ logits }) => bandStretch(stops, (T) => effectiveClasses(logits, T), band));
   const spreads = samples.map(({ logits }) => std(logits)), between = Math.sqrt(spreads[0] * spreads[1]);
-  const views = samples.map((sample) => createSampleView(sample, { ...setup, onPick }));
+  const views = samples.map((sample, i) => createSampleView(sample, { ...setup, onPick: (c) => open(i, c) }));
+  const drawer = createDrawer({ heads: ["value"], onClose: () => open(null) });
   const visited = samples.map(() => false);
-  let state = { ...start }, shown = heroTemperatures(state, samples), stopGlide = () => {};
+  let state = { ...start }, shown = heroTemperatures(state, samples), picked = null, stopGlide = () => {};
 
   const dial = createDial({
     stops, tNormStops: setup.tNormStops, samples, stretches, middle: (T_norm) => T_norm * between,
@@ -82,7 +84,7 @@ export function createHero(setup, start, { onChange, onRelease, onPick } = {}) {
   const button = label("button", { type: "button", class: "nk-button nk-hero-button", onclick: split });
   const root = h("div", { class: "nk nk-hero" }, h("h3", {}, setup.title),
     h("div", { class: "nk-hero-samples" }, ...views.map((view) => view.root)),
-    dial.root, h("div", { class: "nk-hero-foot" }, h("div", {}, line, hint), button));
+    dial.root, h("div", { class: "nk-hero-foot" }, h("div", {}, line, hint), button), drawer.root);
 
   function change(part) {
     stopGlide();
@@ -107,6 +109,20 @@ export function createHero(setup, start, { onChange, onRelease, onPick } = {}) {
     onRelease?.(state);
   }
 
+  // The bar of class c of sample i, taken apart below; null closes the drawer.
+  function open(i, c) {
+    picked = i === null ? null : { i, c };
+    views.forEach((view, k) => view.mark(k === i ? c : null));
+    repaint();
+  }
+
+  function paintDrawer() {
+    drawer.open(Boolean(picked));
+    if (!picked) return;
+    const { i, c } = picked, { name, logits } = samples[i];
+    drawer.paint(`How ${name} comes by its ${setup.names[c]}`, predictionSteps(logits, shown[i], c));
+  }
+
   function hintText() {
     if (state.mode === "own") return LESSON;
     if (!visited.every(Boolean) || !stretches.every(Boolean)) return INVITATION;
@@ -125,6 +141,7 @@ export function createHero(setup, start, { onChange, onRelease, onPick } = {}) {
     line.show(sentence);
     hint.show(hintText());
     dial.paint(state, shown, sentence);
+    paintDrawer();
     root.dataset.mode = state.mode;
   }
   const repaint = frameGate(paint);
@@ -139,5 +156,5 @@ export function createHero(setup, start, { onChange, onRelease, onPick } = {}) {
     repaint();
   }
   repaint();
-  return { root, show, mark: (i, c) => views.forEach((view, k) => view.mark(k === i ? c : null)), stop: () => stopGlide() };
+  return { root, show, stop: () => stopGlide() };
 }

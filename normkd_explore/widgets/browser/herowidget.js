@@ -2,6 +2,7 @@
 import { float64Rows, pictureUrl } from "./bytes.js";
 import { h } from "./dom.js";
 import { createHero } from "./hero.js";
+import { followAddress } from "./links.js";
 import { showPicture } from "./samples.js";
 
 function readHero(model) {
@@ -15,14 +16,19 @@ function readHero(model) {
   return { url: sprite.url, setup: { ...setup, samples, tNormStops: setup.t_norm_stops } };
 }
 
+const accepts = ({ limits, modes }) => (key, value) => (key === "mode" ? modes.includes(value)
+  : key in limits && typeof value === "number" && limits[key][0] <= value && value <= limits[key][1]);
+
 function render({ model, el }) {
-  const { url, setup } = readHero(model);
-  const hero = createHero(setup, model.get("state"), {
-    onRelease: (state) => {
-      model.set("state", { ...state });
-      model.save_changes();
-    },
-  });
+  const { url, setup } = readHero(model), address = followAddress(setup, accepts(setup));
+  const save = (state) => {
+    model.set("state", { ...state });
+    model.save_changes();
+    address.write(state);
+  };
+  const linked = address.read();
+  const hero = createHero(setup, linked ?? model.get("state"), { onRelease: save });
+  if (linked) save(linked);
   const fromPython = () => hero.show(model.get("state"));
   el.append(hero.root);
   model.on("change:state", fromPython);

@@ -3,7 +3,7 @@
 import { fixed, h, label, svg, svgLabel, writer } from "./dom.js";
 import { roundUp } from "./scale.js";
 
-const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24;
+const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24, LETTER = 7.5;
 
 function counts(values, end) {
   const bins = new Array(BINS).fill(0);
@@ -26,7 +26,7 @@ function createMark(name, lift) {
   node.append(line, text);
   const writeLine = writer(line), writeText = writer(text);
   const put = (x, width, words) => {
-    const place = x.toFixed(1), isLast = x > width - 90;
+    const place = x.toFixed(1), isLast = x + LETTER * words.length > width;
     writeLine({ x1: place, x2: place });
     writeText({ x: (x + (isLast ? -4 : 4)).toFixed(1), "text-anchor": isLast ? "end" : "start" });
     text.show(words);

@@ -17,37 +17,39 @@ const digits = (n) => (value) => {
 };
 
 const QUANTITIES = [
-  ["temperatureT", "temperature", "teacher", digits(3)],
-  ["temperatureS", "", "student", digits(3)],
-  ["entropyT", "entropy", "teacher", digits(3)],
-  ["entropyS", "", "student", digits(3)],
-  ["kl", "KL(t ‖ s)", "nats", digits(4)],
+  ["classesT", "classes", "t", digits(2)],
+  ["classesS", "", "s", digits(2)],
+  ["temperatureT", "temperature", "t", digits(3)],
+  ["temperatureS", "", "s", digits(3)],
+  ["kl", "KL(t ‖ s)", "", digits(3)],
   ["weight", "weight", "", digits(2)],
-  ["loss", "weight · KL", "", digits(4)],
-  ["gradientNorm", "‖gradient‖", "", digits(4)],
-  ["gradientAlongLogits", "gradient · zₛ", "", digits(4)],
+  ["loss", "weight · KL", "", digits(3)],
+  ["gradientNorm", "‖gradient‖", "", digits(3)],
+  ["gradientAlongLogits", "gradient · zₛ", "", digits(3)],
 ];
 
 const HINTS = {
-  entropyT: "in nats; log C is a uniform prediction",
+  classesT: "effective classes, exp of the entropy: 1 where one class has everything, C for an even spread",
   gradientNorm: "length of d(weight · KL)/d(student logits)",
   gradientAlongLogits: "0 means that the term does not set the scale of the student's logits",
 };
 
-export function createNumbers() {
+// A click on a number opens its arithmetic: onPick(method).
+export function createNumbers(onPick) {
   const cells = [];
   const body = QUANTITIES.map(([quantity, name, note, text]) => {
     const row = Object.keys(METHODS).map((method) => {
       const cell = label("div", { "data-value": `${method}.${quantity}` });
       cells.push([method, (result) => cell.show(text(result[quantity]))]);
-      return h("td", {}, cell);
+      return h("td", { class: `nk-of-${method}`, onclick: () => onPick(method) }, cell);
     });
     return h("tr", { title: HINTS[quantity], class: name ? "nk-first" : undefined },
       h("th", { scope: "row" }, h("div", {}, name, h("small", {}, note))), ...row);
   });
   const root = h("table", { class: "nk-numbers" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col", "aria-label": "quantity" }),
-      ...Object.values(METHODS).map(({ title }) => h("th", { scope: "col" }, title)))),
+      ...Object.entries(METHODS).map(([method, { title }]) => h("th", { scope: "col", class: `nk-of-${method}` },
+        h("button", { type: "button", class: "nk-number-head", "aria-label": `The arithmetic of ${title}`, onclick: () => onPick(method) }, title))))),
     h("tbody", {}, ...body));
   let last = {};
   // A slider moves one or two methods; the other columns keep their texts.

@@ -103,7 +103,7 @@ function render({ model, el }) {
     progress.paint(status);
     board.paint(status);
     chart.paint(now.ends ? [...model.get("_past"), now] : [], status.split);
-    legend.show(`Lines: training batches, each value a mean over about ${whole.format(smooth)} images or more. ` +
+    legend.show(`Lines: training batches, each value the mean over the last ${whole.format(smooth)} images or more. ` +
       `Points: ${status.split} after each epoch. Thin and faint: earlier seeds.`);
   };
   const repaint = frameGate(paint), events = "change:_past change:_now change:_status";

@@ -1,150 +1,186 @@
 // The Softening Explorer: one state drives every panel. A slider step is computed and painted here, in the
 // browser; the kernel hears of it when the slider is released.
 import { createCard, endsOf } from "./card.js";
-import { choice, fixed, frameGate, h, hide, label, percent, slider } from "./dom.js";
+import { createChoices, createTie } from "./controls.js";
+import { createCurves } from "./curves.js";
+import { fixed, frameGate, h, hide, label } from "./dom.js";
 import { createHistogram } from "./histogram.js";
+import { followAddress } from "./links.js";
+import { createMatrix } from "./matrix.js";
+import { createMedians } from "./medians.js";
+import { createPlayer } from "./player.js";
 import { readSamples } from "./samples.js";
+import { placeInBand, roundClasses, temperatureText } from "./softness.js";
 import { createStrip } from "./strip.js";
 
-const CHOICES = {
-  classes: {
-    name: "Classes",
-    options: { top: ["Top 10", "the teacher's ten likeliest classes"], all: ["All classes", "every class"] },
-  },
-  show: {
-    name: "Bars",
-    options: {
-      probabilities: ["Probabilities", "softened predictions"],
-      gradients: ["Gradients", "d(weight · KL)/d(student logit): descent moves a logit against its bar"],
-    },
-  },
-  scale: {
-    name: "Scale",
-    options: {
-      fit: ["Fit", "each column to its own bars"], same: ["Same", "one linear axis"], log: ["Log", "six decades"],
-    },
-  },
-};
+// Three columns of bars need this many pixels, half of it where one card has the whole width.
+const WIDE = 1000;
 
 // The line of Python that brings this view back; `as_code` writes the same one.
 function pythonLine(state) {
   const value = (key) => {
     const own = state[key];
     if (key === "T" || key === "T_norm") return Number.isInteger(own) ? own.toFixed(1) : `${own}`;
+    if (typeof own === "boolean") return own ? "True" : "False";
     return own === null ? "None" : JSON.stringify(own);
   };
   return `explorer.state = {${Object.keys(state).map((key) => `"${key}": ${value(key)}`).join(", ")}}`;
 }
 
-function insight({ T, T_norm }, a, b) {
-  const top = (card, method) => percent(card.results[method].probsT[card.sample.topT]);
-  const own = (card) => fixed(card.results.normkd.temperatureT);
-  const classes = a.sample.order.length;
-  if (!b) return `KD reads every sample with T ${fixed(T)}. NormKD gives this one ${fixed(T_norm)} × std ` +
-    `${fixed(a.sample.stdT)} = ${own(a)}. Pin it as B, choose another, and look for one T that suits both.`;
-  return `KD, T ${fixed(T)} for both: the teacher's first class keeps ${top(a, "kd")} in A and ${top(b, "kd")} in B. ` +
-    `NormKD, T ${own(a)} and ${own(b)}: ${top(a, "normkd")} and ${top(b, "normkd")}. ` +
-    `An even spread over all ${classes} classes would be ${fixed(100 / classes, 1)} %.`;
+function insight({ T, T_norm }, a, b, band) {
+  const classes = (card, method) => roundClasses(card.results[method].classesT);
+  const own = (card) => temperatureText(card.results.normkd.temperatureT);
+  if (!b) return `KD reads every sample with T = ${temperatureText(T)} and leaves this one ${classes(a, "kd")} classes. NormKD gives it ` +
+    `T = ${temperatureText(T_norm)} · ${fixed(a.sample.stdT)} = ${own(a)}: ${classes(a, "normkd")} classes. Pin it as B and choose another.`;
+  const inside = (card) => placeInBand(card.results.kd.classesT, band) === "inside";
+  const verdict = inside(a) && inside(b) ? "both in the band." : inside(a) || inside(b) ? "only one in the band." : "neither in the band.";
+  return `KD, one T = ${temperatureText(T)}: A means ${classes(a, "kd")} classes and B ${classes(b, "kd")}, ${verdict} ` +
+    `NormKD, T = ${own(a)} for A and ${own(b)} for B: ${classes(a, "normkd")} and ${classes(b, "normkd")} classes.`;
 }
 
 function createColours(root) {
   let colours = null;
   const read = () => {
     const style = getComputedStyle(root), of = (name) => style.getPropertyValue(name).trim();
-    colours = { ink: style.color, muted: of("--nk-muted"), line: of("--nk-line"), teacher: of("--nk-teacher"),
+    colours = { ink: style.color, muted: of("--nk-muted-plain"), line: of("--nk-line"), teacher: of("--nk-teacher"),
       student: of("--nk-student"), font: style.fontFamily };
   };
   return { get: () => colours ?? (read(), colours), forget: () => (colours = null) };
 }
 
-function createControls(change, save, limits) {
-  const make = (key, name, hint) => slider({
-    name, hint, key, min: limits[key][0], max: limits[key][1], step: limits[key][2],
-    onInput: (value) => change({ [key]: value }), onRelease: save,
-  });
-  const parts = {
-    T: make("T", "T", "KD's temperature, one for all"),
-    T_norm: make("T_norm", "T_norm", "NormKD's factor of the std"),
-  };
-  for (const [key, { name, options }] of Object.entries(CHOICES))
-    parts[key] = choice({ name, key, options, onChange: (value) => change({ [key]: value }, true) });
-  const root = h("section", { class: "nk-controls" }, parts.T, parts.T_norm,
-    h("div", { class: "nk-choices" }, parts.show, parts.classes, parts.scale));
-  const paint = (state) => Object.keys(parts).forEach((key) => parts[key].show(state[key]));
-  return { root, paint };
-}
-
 function createLegend() {
   return h("p", { class: "nk-legend" }, h("i", { class: "nk-key nk-teacher" }), "teacher, filled",
     h("i", { class: "nk-key nk-student" }), "student, striped",
-    h("span", {}, "beside a class: true = label, t and s = first choice of teacher and student"));
+    h("span", {}, "true: label · t, s: first choice of teacher and student · click a bar or a number for its arithmetic"));
 }
 
+const button = (text, act, name) => h("button", { type: "button", class: "nk-button", onclick: act, "aria-label": name, title: name }, text);
+
+// A button that says for a moment that it did what it says.
+function copyButton(text, name, content) {
+  const node = button(text, () => {
+    navigator.clipboard?.writeText(content());
+    node.textContent = "Copied";
+    setTimeout(() => (node.textContent = text), 1500);
+  }, name);
+  return node;
+}
+
+// What a link may set: keys that the state has, with values that Python would take.
+const acceptor = ({ limits, choices, labels }) => (key, value) => {
+  if (key in limits) return typeof value === "number" && limits[key][0] <= value && value <= limits[key][1];
+  if (key in choices) return choices[key].includes(value);
+  if (key === "pinned" && value === null) return true;
+  return (key === "sample" || key === "pinned") && Number.isInteger(value) && 0 <= value && value < labels.length;
+};
+
 function render({ model, el }) {
-  const data = readSamples(model), root = h("div", { class: "nk nk-softening" }), colours = createColours(root);
-  let state = { ...model.get("state") };
+  const setup = model.get("_setup"), { limits, band } = setup, data = readSamples(model), address = followAddress(setup, acceptor(setup));
+  const root = h("div", { class: "nk nk-softening" }), colours = createColours(root), medians = createMedians(setup.medians);
+  let state = { ...model.get("state") }, isWide = false, drawnTo = Infinity;
+
   const save = () => {
     model.set("state", { ...state });
     model.save_changes();
+    address.write(state);
   };
   const change = (part, atOnce = false) => {
     state = { ...state, ...part };
     repaint();
     if (atOnce) save();
   };
-  const pin = (sample) => change({ pinned: sample === state.pinned ? null : sample }, true);
-  const button = (text, act, name) =>
-    h("button", { type: "button", class: "nk-button", onclick: act, "aria-label": name }, text);
-  const pinButton = button("Pin as B", () => pin(state.sample), "Pin this sample as B");
-  const cardA = createCard(data, "A", [pinButton], colours.get);
-  const cardB = createCard(data, "B", [
-    button("Swap", () => change({ sample: state.pinned, pinned: state.sample }, true), "Swap A and B"),
-    button("Unpin", () => change({ pinned: null }, true), "Unpin sample B"),
-  ], colours.get);
-  const strip = createStrip(data, {
-    state: () => state, onPin: pin,
-    onSelect: (sample) => change({ sample }, true), onSort: (sort) => change({ sort }, true),
+  const choose = (part) => change(part, true);
+  const round = (key, value) => Number(Math.min(limits[key][1], Math.max(limits[key][0], value)).toFixed(2));
+  // With the tie, the other method's slider follows so that both leave the median sample equally soft.
+  const turn = (key, value) => {
+    const other = key === "T" ? { T_norm: round("T_norm", medians.matchTNorm(value)) } : { T: round("T", medians.matchT(value)) };
+    change({ [key]: value, ...(state.tie ? other : {}) });
+  };
+  const pin = (sample) => choose({ pinned: sample === state.pinned ? null : sample });
+  const repaint = frameGate(() => paint());
+  const parts = { getColours: colours.get, repaint };
+  const cards = {
+    A: createCard(data, "A", { ...parts, buttons: [button("Pin as B", () => pin(state.sample), "Pin this sample as B")] }),
+    B: createCard(data, "B", { ...parts, buttons: [
+      button("⇄", () => choose({ sample: state.pinned, pinned: state.sample }), "Swap A and B"),
+      button("✕", () => choose({ pinned: null }), "Unpin sample B"),
+    ] }),
+  };
+  const strip = createStrip(data, { state: () => state, onPin: pin, onSelect: (sample) => choose({ sample }), onSort: (sort) => choose({ sort }) });
+  const curves = createCurves({ classes: data.names.length, band });
+  const matrix = createMatrix(data, {
+    limits, band, onInput: turn, onRelease: save, onPick: (method, letter) => cards[letter].open({ method }),
   });
-  const controls = createControls(change, save, model.get("_setup").limits);
-  const histogram = createHistogram(data), sentence = label("p", { class: "nk-insight" });
+  let before = null;
+  const player = createPlayer({
+    onSweep: (T) => {
+      before ??= { T: state.T, T_norm: state.T_norm };
+      drawnTo = T;
+      turn("T", round("T", T));
+    },
+    onEnd: () => {
+      drawnTo = Infinity;
+      change(before ?? {});
+      before = null;
+    },
+  });
+  const choices = createChoices(choose), tie = createTie((on) => choose({ tie: on }));
+  const histogram = createHistogram(data), sentence = label("p", { class: "nk-insight" }), median = label("small", { class: "nk-median" });
   const code = label("code", { "aria-label": "Python code of this view" });
 
   function paint() {
-    const a = cardA.compute(data.list[state.sample], state);
-    const b = state.pinned === null ? null : cardB.compute(data.list[state.pinned], state);
+    const a = cards.A.compute(data.list[state.sample], state, isWide);
+    const b = state.pinned === null ? null : cards.B.compute(data.list[state.pinned], state, isWide);
     const shown = b ? [a, b] : [a];
     const ends = shown.map(({ columns, sample }) => endsOf(columns, sample.order, state));
     const shared = state.scale === "fit" ? null : ends[0].map(() => Math.max(...ends.flat()));
     strip.paint(state);
-    controls.paint(state);
+    choices.paint(state);
+    tie.paint(state.tie);
+    matrix.paint(state, a, b);
+    curves.paint(state, shown.map(({ sample }) => ({ ...sample, name: data.names[sample.label] })), drawnTo);
     histogram.paint(state, a.sample, b?.sample);
-    sentence.show(insight(state, a, b));
-    cardA.paint(a, shared ?? ends[0], state);
-    hide(cardB.root, !b);
-    if (b) cardB.paint(b, shared ?? ends[1], state);
+    sentence.show(insight(state, a, b, band));
+    median.show(`median of ${medians.samples} images: KD ${roundClasses(medians.kd(state.T))}, NormKD ${roundClasses(medians.normkd(state.T_norm))} classes`);
+    cards.A.paint(a, shared ?? ends[0], state);
+    hide(cards.B.root, !b);
+    if (b) cards.B.paint(b, shared ?? ends[1], state);
     code.show(pythonLine(state));
   }
-  const repaint = frameGate(paint);
   const fromPython = () => {
     state = { ...model.get("state") };
     repaint();
   };
   const themes = new MutationObserver(() => {
     colours.forget();
-    [cardA, cardB].forEach((card) => card.restart());
+    Object.values(cards).forEach((card) => card.restart());
+  });
+  const sizes = new ResizeObserver(() => {
+    const next = root.clientWidth >= (state.pinned === null ? WIDE / 2 : WIDE);
+    if (next === isWide) return;
+    isWide = next;
+    repaint();
   });
 
-  root.append(strip.root, controls.root, histogram.root, sentence, createLegend(),
-    h("div", { class: "nk-cards" }, cardA.root, cardB.root), h("footer", {}, h("div", {}, code),
-      button("Copy", () => navigator.clipboard?.writeText(code.textContent), "Copy the Python code")));
+  root.append(strip.root,
+    h("section", { class: "nk-story" }, h("div", { class: "nk-told" }, sentence,
+      h("div", { class: "nk-actions" }, player.button, copyButton("Copy link", "Copy a link to this view", () => address.text(state)))), curves.root),
+    matrix.root, h("section", { class: "nk-tied" }, tie.root, h("div", {}, median)), h("section", {}, choices.root), createLegend(),
+    h("div", { class: "nk-cards" }, cards.A.root, cards.B.root), histogram.root, h("footer", {}, h("div", {}, code),
+      copyButton("Copy", "Copy the Python code", () => code.textContent)));
   el.append(root);
   model.on("change:state", fromPython);
   themes.observe(document.body, { attributes: true });
-  repaint();
+  sizes.observe(root);
+  const linked = address.read();
+  if (linked) choose(linked);
+  else repaint();
   return () => {
     model.off("change:state", fromPython);
+    player.stop();
     themes.disconnect();
-    [histogram, cardA, cardB].forEach((part) => part.stop());
+    sizes.disconnect();
+    [histogram, curves, cards.A, cards.B].forEach((part) => part.stop());
     URL.revokeObjectURL(data.url);
   };
 }

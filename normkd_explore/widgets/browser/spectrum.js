@@ -1,7 +1,7 @@
 // The long chart: every class at once on canvases, in the order of the teacher's logits.
 // Teacher upwards, student downwards: position tells them apart where bars are a pixel wide.
 // Texts are elements, not pixels: text on a canvas would make the browser lay out the page at every step.
-import { h, label, short } from "./dom.js";
+import { h, hide, label, short } from "./dom.js";
 
 const PANELS = 3, PANEL = 96, LONGEST_NAME = 13, NAME_STEP = 13;
 
@@ -95,7 +95,7 @@ function createNameAxis(data, getColours) {
   return { canvas, paint };
 }
 
-export function createSpectrum(data, getColours) {
+export function createSpectrum(data, getColours, onPick) {
   const panels = Array.from({ length: PANELS }, () => createPanel(getColours));
   const axis = createNameAxis(data, getColours);
   const line = h("i", { class: "nk-cursor" }), readout = label("p", { class: "nk-readout" });
@@ -115,7 +115,10 @@ export function createSpectrum(data, getColours) {
   function paint(columns, scales, signed) {
     last = [columns, scales, signed];
     if (width === 0) return;
-    panels.forEach((panel, k) => panel.paint(columns[k], scales[k], classes, width, signed));
+    panels.forEach((panel, k) => {
+      hide(panel.root, k >= columns.length);
+      if (k < columns.length) panel.paint(columns[k], scales[k], classes, width, signed);
+    });
     say();
   }
 
@@ -145,7 +148,9 @@ export function createSpectrum(data, getColours) {
   }
   chart.addEventListener("mousemove", ({ clientX }) =>
     move(Math.floor(((clientX - chart.getBoundingClientRect().left) / width) * classes.length)));
+  chart.addEventListener("click", () => onPick(undefined, classes[cursor]));
   chart.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") onPick(undefined, classes[cursor]);
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
     move(cursor + step);
