@@ -32,8 +32,11 @@ def logits_from(answers: Tensor, remedy: Remedy = "fit", digits: int | None = No
         epsilon   log 1e-8: what `log(p + 1e-8)` would give them
         floor     the log of half a unit of the last digit, the most that is rounded to 0; without `digits`, of an equal
                   share of what is missing to 1, but no more than the smallest that is shown
-        fit       what a normal distribution with the shown classes as its largest values has there (see `fitted`),
-                  but no more than half a unit of the last digit; without `digits`, than the smallest that is shown
+        fit       the mean of what a normal distribution with the shown classes as its largest values has there (see
+                  `fitted`), each no more than half a unit of the last digit; without `digits`, than the smallest shown
+
+    All hidden classes of a row get one value: nobody knows their order, and an order that was made up, such as that of
+    their numbers, would be learned.
 
     The result has the answers' dtype and no gradient.
 
@@ -63,7 +66,9 @@ def logits_from(answers: Tensor, remedy: Remedy = "fit", digits: int | None = No
         floor_B1 = torch.minimum(most_B1, _share(probs_BC, shown_BC)) if digits is None else most_B1
         fill_BC = floor_B1.log().expand_as(log_BC)
     else:
-        fill_BC = torch.minimum(fitted(probs_BC, digits), _most(probs_BC, shown_BC, digits).log())
+        line_BC = torch.minimum(fitted(probs_BC, digits), _most(probs_BC, shown_BC, digits).log())
+        hidden_B1 = (~shown_BC).sum(dim=1, keepdim=True).clamp_min(1)
+        fill_BC = (line_BC.masked_fill(shown_BC, 0).sum(dim=1, keepdim=True) / hidden_B1).expand_as(log_BC)
     return torch.where(shown_BC, log_BC, fill_BC).to(answers.dtype)
 
 

@@ -34,6 +34,10 @@ COMMANDS = {  # name: (place of its function, the first sentence of its help)
         "normkd_explore.cli.federate:federate",
         "Train clients that share predictions and not images, some of which may lie.",
     ),
+    "blackbox": (
+        "normkd_explore.cli.blackbox:blackbox",
+        "Train the student of PRESET from the answers of a teacher that shows nothing else.",
+    ),
     "evaluate": ("normkd_explore.cli.look:evaluate", "Measure loss, top-1 and top-5 of a trained model."),
     "report": (
         "normkd_explore.cli.look:report",

@@ -92,8 +92,31 @@ def test_the_fit_finds_the_std_of_normal_rows_from_a_few_classes():
     for sigma in (1.0, 3.0, 6.0):
         z = sigma * normal_scores(100).expand(1, -1) + 2.0
         for kept in ("top1", "top2", "top5", "top30"):
-            found = logits_from(BlackBox(lambda x: x, kept)(z), "fit").std().item()
+            found = fitted(BlackBox(lambda x: x, kept)(z)).std().item()
             assert found == pytest.approx(z.std().item(), rel=0.01), (sigma, kept)
+
+
+@pytest.mark.parametrize("remedy", ["epsilon", "floor", "fit"])
+def test_no_order_of_hidden_classes_is_made_up(remedy):
+    """Students learned the order of the classes' numbers from a fit that gave hidden classes falling values."""
+    z = rows(9, 40)
+    for answers, digits in (("soft", 2), ("top3", None), ("top1", 4)):
+        answer = BlackBox(lambda x: x, answers, digits)(z)
+        found = logits_from(answer, remedy, digits)
+        for row, shown in zip(found, answer > 0, strict=True):
+            hidden = row[~shown]
+            assert len(hidden) == 0 or (hidden == hidden[0]).all()
+            assert len(hidden) == 0 or hidden[0] <= row[shown].min() + 1e-12
+
+
+def test_the_fit_gives_hidden_classes_the_mean_of_their_line():
+    shown = BlackBox(lambda x: x, "top6")(rows(5, 8))
+    found, line = logits_from(shown, "fit"), fitted(shown)
+    for b in range(8):
+        hidden = shown[b] == 0
+        least = math.log(shown[b][~hidden].min())
+        wanted = np.minimum(line[b][hidden].numpy(), least).mean()
+        assert found[b][hidden][0].item() == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_certain_answer_still_has_a_finite_temperature():
