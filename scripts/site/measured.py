@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -89,11 +90,19 @@ def lead(ahead: Row, behind: Row) -> dict[str, Any]:
     return {"mean": fmean(differences), "ahead": sum(d > 0 for d in differences), "n": len(differences)}
 
 
+def header_of(path: Path) -> str:
+    """The first line of a table."""
+    with path.open(encoding="utf-8") as file:
+        return file.readline()
+
+
 def whole_trainings() -> list[tuple[str, list[Row]]]:
-    """Every measured table of more epochs than the lesson, as (preset and epochs, its rows)."""
-    lesson_epochs = load_measured(LESSON)[0].epochs
+    """Every measured table of single students and more epochs than the lesson, as (preset and epochs, its rows)."""
+    lesson_epochs, header = load_measured(LESSON)[0].epochs, header_of(FOLDER / f"measured_{LESSON}.csv")
     tables = []
     for path in sorted(FOLDER.glob("measured_*.csv")):
+        if header_of(path) != header:  # federations have other columns
+            continue
         runs = load_measured(path.stem.removeprefix("measured_"))
         if runs[0].epochs > lesson_epochs:
             rows = [Row(m, NAMES.get(m, m), s, values) for (m, s), values in grouped(runs).items()]
