@@ -22,10 +22,18 @@ KIND = "federated"
 """Value of "kind" in summary.json, which a single student's has not."""
 
 
-class Victims(TypedDict):
-    """What is asked of a measurement of all clients."""
+class Lost(TypedDict):
+    """What is asked of what an attack cost."""
 
     victims: float
+
+
+class Tested(TypedDict):
+    """What is asked of the measurement of all clients."""
+
+    victims: float
+    all: float
+    n: int
 
 
 class FederatedSummary(TypedDict):
@@ -43,8 +51,11 @@ class FederatedSummary(TypedDict):
     clients: int
     rounds: int
     seed: int
-    test: Victims
-    drop: Victims | None
+    test: Tested
+    drop: Lost | None
+    answer_top1: float
+    attacker_ranks: list[int]
+    train_seconds: float
     inputs: dict[str, Any]
     weights: NotRequired[dict[str, str]]
 

@@ -59,7 +59,9 @@ def read_origin(path: str | Path) -> Origin:
     except OSError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{path} is a truncated or corrupt safetensors file ({error}).") from error
+        raise CheckpointError(
+            f"{path} is a truncated or corrupt safetensors file ({error}). Fetch it or write it again."
+        ) from error
     try:
         return _checked({name: json.loads(texts[name]) for name in vars(UNKNOWN) if name in texts})
     except (ValueError, TypeError, RecursionError) as error:

@@ -84,8 +84,9 @@ def _write(path: Path, epoch: int, step: int, state: dict[str, Any], recipe: str
 
 def remove_checkpoint(header: Path) -> None:
     """Delete a checkpoint; its header goes first, since without it the rest is no longer a checkpoint."""
-    header.unlink(missing_ok=True)
-    header.with_suffix(".safetensors").unlink(missing_ok=True)
+    for path in (header, header.with_suffix(".safetensors")):
+        with explained(path):
+            path.unlink(missing_ok=True)
 
 
 def remove_incomplete(folder: Path) -> None:

@@ -95,7 +95,7 @@ class RunFolder:
         if resume and config.exists():
             self.check_same(recipe, inputs)
         elif resume and list_checkpoints(self.checkpoints):
-            raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to.")
+            raise FileNotFoundError(f"{config} is missing, so nobody can say what its checkpoints belong to. {RESTORE}")
 
     def digest(self) -> str:
         """A short digest of config.yaml that ties the checkpoints to it; "" before the folder was started."""
@@ -137,7 +137,9 @@ class RunFolder:
         """The recipe that this folder was started with."""
         path = self.path / "config.yaml"
         if not path.exists():
-            raise FileNotFoundError(f"{self.path} is no run folder: it has no config.yaml.")
+            raise FileNotFoundError(
+                f"{self.path} is no run folder: it has no config.yaml. Name one, or bring that file back from a copy."
+            )
         values = read_yaml(path, self.recipe_type, RESTORE)
         try:
             return self.recipe_type.from_values(values)

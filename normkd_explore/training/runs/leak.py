@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from normkd_explore.data import ArraySplit, Dataset
+from normkd_explore.files.records import RecordError
 from normkd_explore.training.machine import processes
 from normkd_explore.training.runs.folder import RunFolder
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
@@ -65,10 +66,13 @@ def _recorded(weights: Path | str, dataset: Dataset, inputs: Inputs) -> Trust | 
     folder = RunFolder(weights if weights.is_dir() else weights.parent)
     if not (folder.path / "config.yaml").exists():
         return None
-    same_data = read_inputs(folder.path).get("data") == inputs.get("data")
-    if same_data and folder.recipe().protocol == "holdout":
+    try:
+        same_data, protocol = read_inputs(folder.path).get("data") == inputs.get("data"), folder.recipe().protocol
+    except RecordError:  # damaged, or another program's config.yaml: they say nothing
+        return None
+    if same_data and protocol == "holdout":
         return {"verdict": "clean", "why": "The teacher was trained here, on the same split, without these images."}
-    if not same_data and folder.recipe().protocol == "paper":
+    if not same_data and protocol == "paper":
         return {"verdict": "learned", "why": "The teacher was trained with protocol paper, on these images too."}
     return None
 

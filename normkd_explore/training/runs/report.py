@@ -39,7 +39,10 @@ def collect(paths: Sequence[Path], shape: Any = StudentSummary) -> list[Summary]
     for path in paths:
         found = sorted(path.rglob("summary.json")) if path.is_dir() else []
         if not found:
-            raise FileNotFoundError(f"runs: {path} holds no finished run (no summary.json in it or below it).")
+            raise FileNotFoundError(
+                f"runs: {path} holds no finished run (no summary.json in it or below it). Name folders that do, or "
+                "finish one with --resume."
+            )
         summaries += [read_summary(file, shape) for file in found]
     return summaries
 

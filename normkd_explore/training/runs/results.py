@@ -27,6 +27,12 @@ class Accuracy(TypedDict):
     top1: float
 
 
+class Tested(Accuracy):
+    """What is asked of the measurement of the test split."""
+
+    n: int
+
+
 class Best(Accuracy):
     """What is asked of the best epoch."""
 
@@ -49,10 +55,11 @@ class StudentSummary(TypedDict):
     budget: str
     seed: int
     epochs: int
-    test: Accuracy
+    test: Tested
     best: Best
     chosen_on: str
     train_seconds: float
+    images_per_second: float
     inputs: NotRequired[dict[str, Any] | None]
     validation: NotRequired[Validation | None]
     weights: NotRequired[dict[str, str]]
