@@ -140,9 +140,13 @@ def killed(kind: Kind, place: Path, luck: random.Random, seconds: float, outcome
         process.join()
         outcome.kills += 1
         outcome.saves.append(" ".join(_newest(folder) for folder in folders))
-    finish([*kind.words("killed"), "--resume"], place)
     outcome.runs += 1
-    outcome.bad += problems(kind, place)
+    try:
+        finish([*kind.words("killed"), "--resume"], place)
+    except RuntimeError as error:
+        outcome.bad.append(str(error))
+    else:
+        outcome.bad += problems(kind, place)
 
 
 def _newest(folder: Path) -> str:
@@ -190,10 +194,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="processes to kill, over all kinds")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--only", default="", help="kinds of training whose name holds this")
     asked = parser.parse_args(arguments)
-    each, outcomes = -(-asked.kills // len(KINDS)), []
+    kinds = [kind for kind in KINDS if asked.only in kind.name]
+    each, outcomes = -(-asked.kills // len(kinds)), []
     print(f"{'training':40}{'kills':>6}{'runs':>6}{'places':>8}{'badly':>7}")
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(kinds):
         with tempfile.TemporaryDirectory() as folder:
             outcome = trial(kind, Path(folder), each, random.Random(asked.seed + number))
         outcomes.append(outcome)
