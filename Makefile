@@ -28,7 +28,7 @@ lab: $(STAMP)  ## open JupyterLab on the NormKD notebook (NOTEBOOK=..., LAB_ARGS
 # Without a path in PYTEST_ARGS, pytest takes `testpaths` of pyproject.toml: the tests and the notebooks.
 test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs (PYTEST_ARGS="tests/losses -x")
 	@$(if $(PYTEST_ARGS),,$(RUN) -m mypy)
-	@$(RUN) -m pytest --nbval $(if $(PYTEST_ARGS),,-n auto --maxprocesses=8) $(PYTEST_ARGS)
+	@$(RUN) -m pytest --nbval $(if $(PYTEST_ARGS),,-n auto) $(PYTEST_ARGS)
 
 notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
 	@$(RUN) scripts/build_notebooks.py $(ONLY)

@@ -146,7 +146,7 @@ def test_make_test_runs_tests_and_notebooks_and_passes_failure_on(checkout: Path
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["testpaths"] == ["tests", "notebooks"]
     assert result.returncode == 0
-    spinning, tests = ["-m", "normkd_explore.spinning", "-m"], ["pytest", "--nbval", "-n", "auto", "--maxprocesses=8"]
+    spinning, tests = ["-m", "normkd_explore.spinning", "-m"], ["pytest", "--nbval", "-n", "auto"]
     assert run("make", "test", cwd=checkout).stdout.split() == [*spinning, "mypy", *spinning, *tests]
     assert run("make", "test", cwd=checkout, STAND_IN_STATUS="1").returncode != 0
 
@@ -160,9 +160,17 @@ def test_one_worker_has_all_kernels_and_every_file_one_worker(pytestconfig, monk
 
     monkeypatch.setattr("xdist.scheduler.LoadFileScheduling", ByFile)
     plugin = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
-    scope = plugin.pytest_xdist_make_scheduler(pytestconfig, None)._split_scope
+    config = SimpleNamespace(option=SimpleNamespace(), workerinput={})
+    scope = plugin.pytest_xdist_make_scheduler(config, None)._split_scope
     assert scope("notebooks/01_a.ipynb::Cell 0") == scope("tests/browser/test_race.py::test_a[x]") == "kernels"
     assert scope("tests/losses/test_errors.py::test_a") == "tests/losses/test_errors.py"
+    assert config.option.loadscopereorder is False and 1 <= plugin.pytest_xdist_auto_num_workers() <= 8
+    names = ["tests/b.py::1", "tests/b.py::2", "tests/a.py::1", "tests/b.py::3", "notebooks/n.ipynb::Cell 0"]
+    items = [SimpleNamespace(nodeid=name) for name in names]
+    plugin.pytest_collection_modifyitems(config, items)
+    assert [item.nodeid for item in items] == [names[4], names[2], names[0], names[1], names[3]]
+    plugin.pytest_collection_modifyitems(SimpleNamespace(), items := items[::-1])
+    assert next(item.nodeid for item in items) == names[3]  # one process keeps the order of the files
 
 
 @pytest.mark.parametrize("target", ["lab", "test"])
