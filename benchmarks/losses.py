@@ -41,6 +41,12 @@ LOSSES: dict[str, torch.nn.Module] = {
     "NKD": losses.NKD(),
     "BiLD": losses.BiLD(),
     "NormBiLD": losses.NormBiLD(),
+    "JSD": losses.JSD(),
+    "SKL": losses.SKL(),
+    "SRKL": losses.SRKL(),
+    "ABKD": losses.ABKD(),
+    "TAID": losses.TAID(),
+    "WKD": losses.WKD(),
 }
 
 STD = "smallest, largest and std of every row, both networks, and the std's own gradient"
@@ -48,6 +54,7 @@ SPLIT = "the target is taken out of both rows, whose largest other class is sear
 GRAM = "five temperatures, each with a softmax and five products of (B, B) with (B, C) or alike"
 TOP_K = "two top-k searches and pairwise differences; a fixed cost for small classifiers"
 COLUMNS = "correlations along the batch as well: passes across the memory order"
+MIXTURE = "a mixture, whose logarithm takes two exponentials"
 WHY = {
     "NormKD": STD,
     "LSKD": STD,
@@ -66,6 +73,12 @@ WHY = {
     "CTKD": "the temperature's own gradient sums over all logits",
     "BiLD": TOP_K,
     "NormBiLD": TOP_K,
+    "JSD": "a mixture, whose logarithm takes two exponentials, and two divergences from it",
+    "SKL": MIXTURE,
+    "SRKL": MIXTURE,
+    "ABKD": "three powers of probabilities and a tanh",
+    "TAID": "the target is mixed, and its softmax is another one",
+    "WKD": "ten iterations with two products of (B, C) with (C, C) each, and the way back through them",
 }
 
 

@@ -44,6 +44,32 @@ def check_non_negative(name: str, value: Any) -> float:
     return number
 
 
+def check_share(name: str, value: Any, with_one: bool = True) -> float:
+    """Return `value` as a float if it is a number from 0 to 1; without `with_one`, below 1.
+
+    Raises:
+        TypeError: it is not a real number.
+        ValueError: it is another number.
+    """
+    number = _check_number(name, value)
+    if number < 0 or number > 1 or (number == 1 and not with_one):
+        raise ValueError(f"{name} is {value!r}, wanted a number from 0 to 1{'' if with_one else ', and not 1 itself'}.")
+    return number
+
+
+def check_whole(name: str, value: Any, low: int) -> int:
+    """Return `value` as an int if it is a whole number of at least `low`, such as 10 or 10.0.
+
+    Raises:
+        TypeError: it is not a real number.
+        ValueError: it is another number.
+    """
+    number = _check_number(name, value)
+    if number < low or not number.is_integer():
+        raise ValueError(f"{name} is {value!r}, wanted a whole number of at least {low}.")
+    return int(number)
+
+
 def _check_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}), wanted a plain number such as 2.0.")

@@ -5,7 +5,7 @@ Legend: B batch, C classes; `_s` student, `_t` teacher.
 
 from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -26,3 +26,21 @@ class Divergence(Protocol):
 def kl_B(log_p_s: Tensor, log_p_t: Tensor) -> Tensor:
     """KL(p_t || p_s) of each row from log-probabilities, (B, C), (B, C) -> (B,)."""
     return F.kl_div(log_p_s, log_p_t, reduction="none", log_target=True).sum(dim=1)
+
+
+def tell_step(loss: nn.Module, done: float, value: Tensor) -> None:
+    """Call `end_step(done, value)` of every part of a loss that has that hook, once after each training step.
+
+    `done` is the share of the training's steps that are done, the last step included; `value` the loss of that step, a
+    scalar. Parts that change with the steps, such as `Interpolated`, change here and nowhere else.
+    """
+    for part in loss.modules():
+        if hook := getattr(part, "end_step", None):
+            hook(done, value)
+
+
+def tell_teacher(loss: nn.Module, teacher: nn.Module) -> None:
+    """Call `meet(teacher)` of every part of a loss that has that hook, once before the training."""
+    for part in loss.modules():
+        if hook := getattr(part, "meet", None):
+            hook(teacher)

@@ -14,6 +14,7 @@ from normkd_explore.losses.adaptive import ATLC, CTKD, DTKD
 from normkd_explore.losses.base import DistillationLoss, LogitLoss, WeightedSum
 from normkd_explore.losses.classic import CE, DKD, KD
 from normkd_explore.losses.normalized import LSKD, NormBiLD, NormDIST, NormDKD, NormKD, NormMLKD, NormRLD
+from normkd_explore.losses.recent import ABKD, JSD, SKL, SRKL, TAID, WKD
 from normkd_explore.losses.refined import NKD, RLD, TTM, WTTM
 from normkd_explore.losses.relational import DIST, MLKD, BiLD
 
@@ -41,4 +42,10 @@ __all__ = [
     "NormMLKD",
     "BiLD",
     "NormBiLD",
+    "JSD",
+    "SKL",
+    "SRKL",
+    "ABKD",
+    "TAID",
+    "WKD",
 ]

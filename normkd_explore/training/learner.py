@@ -35,10 +35,16 @@ class Learner:
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, fabric: Fabric, steps_per_epoch: int, couple: Couple | None = None
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        fabric: Fabric,
+        steps_per_epoch: int,
+        couple: Couple | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.recipe, self.fabric, self.steps_per_epoch = recipe, fabric, steps_per_epoch
-        self.objective = Objective(recipe.method, recipe.settings, recipe.epochs, couple, recipe.seed)
+        self.objective = Objective(recipe.method, recipe.settings, recipe.epochs, couple, recipe.seed, teacher)
         self.objective.to(fabric.device)
         model = model.to(memory_format=torch.channels_last)  # several times faster convolutions on CPUs
         parameters = [*model.parameters(), *self.objective.parameters()]
@@ -87,6 +93,8 @@ class Learner:
         if self._may_update():
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        done = (epoch * self.steps_per_epoch + step + 1) / (self.recipe.epochs * self.steps_per_epoch)
+        self.objective.end_step(done, loss.kd)
         self._count(loss, logits_s, batch.labels_B, grad_norm)
 
     def _forward(self, batch: Batch, features_t: Features | None) -> tuple[Tensor, Observation | None]:

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normkd_explore.data.batches import mixed_seed
+from normkd_explore.divergence import tell_step, tell_teacher
 from normkd_explore.feature_losses.couple import Couple, FeatureMethod, Observation
 from normkd_explore.methods import Settings, get_method
 from normkd_explore.temperature import tell_epoch
+from normkd_explore.training.machine import processes
 
 
 class Loss(NamedTuple):
@@ -30,20 +32,30 @@ class Objective(nn.Module):
     during training is told when it changes (`tell_epoch`).
 
     A feature method (`needs_features`) gets an `Observation` in place of the logits; its adapters are built for
-    `couple` and drawn from `seed`.
+    `couple` and drawn from `seed`. A logit method that looks at the teacher itself beforehand is shown `teacher`.
     """
 
     def __init__(
-        self, method: str, settings: Settings, epochs: int, couple: Couple | None = None, seed: int = 0
+        self,
+        method: str,
+        settings: Settings,
+        epochs: int,
+        couple: Couple | None = None,
+        seed: int = 0,
+        teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.epochs = settings, epochs
         self._told = 0
         entry = get_method(method)
         self.distillation = entry.build(**settings.loss) if entry.needs_teacher else None
+        parts = self.distillation.modules() if self.distillation is not None else ()
+        self._follows_steps = any(hasattr(part, "end_step") for part in parts)
         self.needs_features = entry.needs_features
         if self.needs_features:
             self._connect(method, couple, seed)
+        elif self.distillation is not None and teacher is not None:
+            tell_teacher(self.distillation, teacher)
 
     def _connect(self, method: str, couple: Couple | None, seed: int) -> None:
         if couple is None:
@@ -71,6 +83,11 @@ class Objective(nn.Module):
             self._told = epoch
         kd = self.distillation(seen) if self.needs_features else self.distillation(logits_s, logits_t, target)
         return Loss(self.settings.ce_weight * ce + self.kd_weight(epoch) * kd, ce, kd)
+
+    def end_step(self, done: float, kd: Tensor) -> None:
+        """Tell the method that a step was taken: the share of the training that is done, and the step's L_KD."""
+        if self._follows_steps:
+            tell_step(cast(nn.Module, self.distillation), done, processes.total(kd.detach()) / processes.size())
 
     def kd_weight(self, epoch: int) -> float:
         """The weight of the distillation term in the given epoch (the first is 1)."""

@@ -108,8 +108,8 @@ def _use_cache(recipes: list[Recipe], material: Material, batches: Batches) -> t
 
 
 def _learner(recipe: Recipe, material: Material, steps: int) -> Learner:
-    dataset, couple = material.dataset, None
+    dataset, teacher, couple = material.dataset, material.teacher, None
     student = material.new_student(recipe)
-    if get_method(recipe.method).needs_features and material.teacher:
-        couple = introduce(student, material.teacher.model, dataset.image_size, dataset.train.labels_N)
-    return Learner(recipe, student, material.fabric, steps, couple)
+    if get_method(recipe.method).needs_features and teacher:
+        couple = introduce(student, teacher.model, dataset.image_size, dataset.train.labels_N)
+    return Learner(recipe, student, material.fabric, steps, couple, teacher.model if teacher else None)

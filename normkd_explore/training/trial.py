@@ -54,7 +54,8 @@ def _try(recipe: Recipe, material: Material) -> None:
         if teacher is not None:
             introduce(material.new_student(recipe), teacher.model, dataset.image_size, dataset.train.labels_N)
         return
+    shown = teacher.model if teacher is not None else None
     rows, classes = min(ROWS, max(1, recipe.batch_size // processes.size())), dataset.num_classes
     logits_s, logits_t = torch.randn(2, rows, classes)
-    objective = Objective(recipe.method, recipe.settings, recipe.epochs, seed=recipe.seed)
+    objective = Objective(recipe.method, recipe.settings, recipe.epochs, seed=recipe.seed, teacher=shown)
     objective(logits_s.requires_grad_(), logits_t, torch.arange(rows) % classes, epoch=1)

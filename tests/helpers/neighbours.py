@@ -20,6 +20,14 @@ ON_THE_SAMPLE = [
     L.NKD(3.5, 3.0),
     L.BiLD(),
     L.NormBiLD(),
+    L.JSD(),
+    L.JSD(0.9, 1.0),
+    L.SKL(),
+    L.SRKL(),
+    L.ABKD(),
+    L.ABKD(0.3, 0.9, 1.0),
+    L.TAID(),
+    L.WKD(),
 ]
 ON_THE_BATCH = [L.DIST(), L.NormDIST(), L.MLKD(), L.MLKD(as_coded=True), L.NormMLKD()]
 ALL = ON_THE_SAMPLE + ON_THE_BATCH

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from normkd_explore.losses import CE, DKD, DTKD, KD, LSKD, NormDKD, NormKD
+from normkd_explore.losses import ABKD, CE, DKD, DTKD, JSD, KD, LSKD, SKL, SRKL, TAID, WKD, NormDKD, NormKD
 
 ALL = [CE(), KD(), NormKD(), LSKD(), DKD(), NormDKD(), DTKD()]
+RECENT = [JSD(), SKL(), SRKL(), ABKD(), TAID(), WKD()]
 needs_compiler = pytest.mark.skipif(
     shutil.which("gcc") is None and shutil.which("g++") is None, reason="inductor needs a C++ compiler"
 )
@@ -46,7 +47,7 @@ def assert_compiled_equals_eager(loss, backend):
     torch.testing.assert_close(compiled_gradient, gradient, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ALL, ids=repr)
+@pytest.mark.parametrize("loss", [*ALL, *RECENT], ids=repr)
 def test_traced_graph_is_whole_and_equal(loss):
     assert_compiled_equals_eager(loss, "aot_eager")
 

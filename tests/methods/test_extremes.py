@@ -80,6 +80,7 @@ def test_a_teacher_wrong_on_every_sample_is_survived(loss):
 
 
 TWO = [L.RLD(), L.DTKD(), L.CTKD(), L.DIST(), L.MLKD(), L.TTM(0.5), L.WTTM(0.5), L.NKD()]
+TWO += [L.JSD(), L.SKL(), L.SRKL(), L.ABKD(), L.TAID(), L.WKD()]
 THREE = [L.NormRLD(), L.ATLC(), L.NormDIST(), L.NormMLKD(), L.BiLD(), L.NormBiLD()]
 
 

@@ -6,14 +6,20 @@ import torch
 
 from normkd_explore.divergence import (
     KL,
+    AlphaBeta,
     Correlation,
     Decoupled,
     Differences,
     GramMatrices,
+    Interpolated,
+    JensenShannon,
     Normalized,
     PowerTransformed,
     Refined,
     ReverseKL,
+    SkewKL,
+    SkewReverseKL,
+    Transport,
 )
 from normkd_explore.losses import CTKD, DistillationLoss
 from normkd_explore.losses.relational import MultiLevelLoss
@@ -44,6 +50,12 @@ DIVERGENCES = [
     Correlation(1, 1),
     GramMatrices(),
     Differences(8),
+    JensenShannon(0.5),
+    SkewKL(0.1),
+    SkewReverseKL(0.1),
+    AlphaBeta(0.8, 0.3),
+    Interpolated(),
+    Transport(),
 ]
 
 
