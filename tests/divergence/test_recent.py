@@ -1,10 +1,8 @@
-"""JSD, skew KL, alpha-beta, TAID's target and WKD-L's transport: definitions in numpy, limits, slopes, extremes."""
+"""JSD, skew KL, alpha-beta, TAID's target and WKD-L's transport: definitions in numpy, slopes, limits."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from normkd_explore.divergence import (
     KL,
@@ -17,10 +15,9 @@ from normkd_explore.divergence import (
     Transport,
     class_distances,
 )
-from normkd_explore.language import TokenLoss
-from normkd_explore.losses import DistillationLoss
-from normkd_explore.temperature import Constant, Std, Unweighted
+from tests.helpers.recent import cases
 from tests.helpers.reference import random_arrays
+from tests.helpers.reference import random_tensors as tensors
 
 Array = np.ndarray
 
@@ -53,12 +50,6 @@ def sinkhorn(q_s: Array, q_t: Array, cost: Array, blur: float, iterations: int) 
     return float((u[:, None] * K * v[None] * cost).sum())
 
 
-def distances(classes: int) -> Array:
-    """Some costs that are not symmetric, so that an exchange of student and teacher is seen."""
-    cost = np.random.default_rng(5).uniform(0.1, 0.9, (classes, classes))
-    return cost * (1 - np.eye(classes))
-
-
 def by_hand(divergence, z_s: Array, z_t: Array, y: Array, fixed_s: Array | None = None) -> Array:
     """Sample by sample; `fixed_s` stands for the student where the definition has no gradient."""
     result = []
@@ -87,24 +78,6 @@ def by_hand(divergence, z_s: Array, z_t: Array, y: Array, fixed_s: Array | None 
     return np.array(result)
 
 
-CASES = [
-    JensenShannon(0.5),
-    JensenShannon(0.1),
-    SkewKL(0.1),
-    SkewReverseKL(0.3),
-    AlphaBeta(0.8, 0.3),
-    AlphaBeta(0.2, 1.1),
-    AlphaBeta(1.0, 1.0),
-    Interpolated(),
-    Interpolated(0.0, 0.7),
-]
-
-
-def cases(classes: int) -> list:
-    cost = torch.from_numpy(distances(classes))
-    return [*CASES, Transport(0.2), Transport(0.2, 3, cost=cost), Transport(0.05, 10, cost=cost)]
-
-
 @pytest.mark.parametrize("shape", [(1, 3), (7, 10), (33, 100)], ids=str)
 def test_values_equal_the_definition(shape):
     z_s, z_t, y = random_arrays(*shape, seed=sum(shape))
@@ -129,10 +102,6 @@ def test_gradients_equal_finite_differences_of_the_definition(shape):
 
 
 # Limits and identities
-
-
-def tensors(batch: int = 6, classes: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return tuple(map(torch.from_numpy, random_arrays(batch, classes, seed)))
 
 
 def test_jsd_is_kl_at_one_end_and_the_reverse_kl_at_the_other():
@@ -234,95 +203,6 @@ def test_a_teacher_tells_its_distances_once():
         transport(s[:, :5], t[:, :5], y % 5)
     with pytest.raises(ValueError, match="ReLU, which has no linear classifier"):
         Transport().meet(torch.nn.ReLU())
-
-
-# The moving target
-
-
-def published_schedule(losses: list[float], start: float, end: float, pace: float, momentum: float) -> list[float]:
-    t, change, before, course = start, 0.0, None, []
-    for step, loss in enumerate(losses, 1):
-        if before is not None:
-            change = momentum * change + (1 - momentum) * (before - loss) / before
-            line = start + (end - start) * step / len(losses)
-            t = min(end, max(line, t + pace / (1 + np.exp(-change)) * (1 - t)))
-        before = loss
-        course.append(t)
-    return course
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.lists(st.floats(0.1, 10), min_size=2, max_size=40), st.sampled_from([0.0, 5e-4, 0.2]))
-def test_the_target_moves_as_published(losses, pace):
-    divergence, found = Interpolated(0.4, 1.0, pace, 0.9), []
-    for step, loss in enumerate(losses, 1):
-        divergence.end_step(step / len(losses), torch.tensor(loss, dtype=torch.float64))
-        found.append(divergence.t.item())
-    assert found == pytest.approx(published_schedule(losses, 0.4, 1.0, pace, 0.9), abs=2e-6)
-    assert found[-1] == pytest.approx(1.0) and found == sorted(found)
-
-
-def test_a_falling_loss_lets_the_target_run_ahead():
-    falling, rising = Interpolated(pace=0.1, momentum=0.5), Interpolated(pace=0.1, momentum=0.5)
-    for step in range(1, 11):
-        falling.end_step(step / 1000, torch.tensor(0.5**step))
-        rising.end_step(step / 1000, torch.tensor(2.0**step))
-    assert falling.t > rising.t > 0.4 + 0.6 * 10 / 1000
-
-
-def test_a_state_goes_on_where_it_was():
-    first, second = Interpolated(), Interpolated()
-    for step in range(3):
-        first.end_step((step + 1) / 10, torch.tensor(3.0 - step))
-    second.load_state_dict(first.state_dict())
-    for divergence in (first, second):
-        divergence.end_step(0.4, torch.tensor(0.5))
-    assert first.t == second.t and first.change == second.change != 0
-
-
-# Precision
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_extreme_logits_stay_finite(dtype):
-    corners = torch.tensor([[1e4, -1e4, 0, 3], [-1e4, 1e4, 5, 5], [1e4, 1e4, -1e4, 1e4], [0, 0, 0, 1e4]])
-    beside = [
-        JensenShannon(1e-9),
-        SkewKL(1e-9),
-        AlphaBeta(1, 0),
-        AlphaBeta(0, 1),
-        AlphaBeta(1e-7, 3),
-        Transport(0.0125),
-    ]
-    for divergence in [*cases(4), *beside]:
-        for i in range(4):
-            for label in range(4):
-                s = corners.to(dtype, copy=True).requires_grad_()
-                loss = divergence(s, corners.roll(i, 0).to(dtype), torch.full((4,), label))
-                (slope,) = torch.autograd.grad(loss.sum(), s)
-                assert torch.isfinite(loss).all() and torch.isfinite(slope).all(), (divergence, i, label)
-
-
-@pytest.mark.parametrize("policy", [Unweighted(Constant(1.0)), Std(3.0)], ids=repr)
-@pytest.mark.parametrize("divergence", CASES[:-1], ids=repr)
-def test_on_tokens_it_is_the_same_loss_of_the_positions_that_count(policy, divergence):
-    s, t, _ = tensors(60, 40)
-    s, t, mask = s.view(3, 20, 40).requires_grad_(), t.view(3, 20, 40), torch.arange(60).view(3, 20) % 3 > 0
-    want = DistillationLoss(policy, divergence)(s[mask], t[mask])
-    found = TokenLoss(policy, divergence)(s, t, mask)
-    torch.testing.assert_close(found, want)
-    torch.testing.assert_close(torch.autograd.grad(found, s), torch.autograd.grad(want, s))
-    half = s.detach().bfloat16().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = TokenLoss(policy, divergence)(half, t.bfloat16(), mask)
-    loss.backward()
-    exact = DistillationLoss(policy, divergence)(half.double()[mask], t.bfloat16().double()[mask])
-    assert loss.item() == pytest.approx(exact.item(), rel=2e-5) and half.grad.abs().max() > 0
-
-
-def test_transport_needs_labels_so_tokens_refuse_it():
-    with pytest.raises(ValueError, match="needs labels"):
-        TokenLoss(Unweighted(Constant(1.0)), Transport())
 
 
 @pytest.mark.parametrize(

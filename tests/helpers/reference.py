@@ -18,3 +18,8 @@ def random_arrays(batch: int, classes: int, seed: int) -> tuple[np.ndarray, np.n
     z_s = rng.normal(rng.normal(0, 2, (batch, 1)), rng.uniform(0.3, 2, (batch, 1)), (batch, classes))
     z_t = rng.normal(rng.normal(0, 2, (batch, 1)), rng.uniform(0.5, 3, (batch, 1)), (batch, classes))
     return z_s, z_t, rng.integers(0, classes, batch)
+
+
+def random_tensors(batch: int = 6, classes: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    z_s, z_t, y = map(torch.from_numpy, random_arrays(batch, classes, seed))
+    return z_s, z_t, y
