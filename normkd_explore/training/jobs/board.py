@@ -38,7 +38,8 @@ class Board:
         """Note that a turn is over."""
         self.running.pop(number, None)
         self.done.add(number)
-        self._refresh(force=True)
+        if self.running or len(self.done) == len(self.turns):  # between two turns there is nobody to show
+            self._refresh(force=True)
 
     def say(self, line: str) -> None:
         """Print a line that several processes may say, once."""

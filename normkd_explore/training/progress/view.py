@@ -226,7 +226,7 @@ def _rows(students: list[Standing], width: int) -> list[Text]:
 
     table = [student.parts() for student in students]
     widths = [max(len(cell[0]) for cell in column) for column in zip_longest(*table, fillvalue=("", ""))]
-    names = max(len(student.name) for student in students)
+    names = max((len(student.name) for student in students), default=0)
     start = names if len(GAP) + names + sum(len(GAP) + w for w in widths[:2]) <= width else 0
     shown, used = 0, len(GAP) + start
     while shown < len(widths) and used + len(GAP) + widths[shown] <= width:

@@ -68,6 +68,15 @@ def test_the_end_is_shown():
     made.close()
     assert made.display.closed and made.display.shown[-1].fraction == 1.0
     assert made.display.shown[-1].place == "seeds done 4/4" and made.display.shown[-1].students == []
+    (line,) = layout(made.display.shown[-1], 80, 20)
+    assert "all  seeds done 4/4" in line.plain
+
+
+def test_between_two_turns_the_last_picture_stays():
+    made, _ = board()
+    made.shown(0, training(0.9))
+    made.finished(0)
+    assert [len(state.students) for state in made.display.shown] == [2]
 
 
 def test_it_is_not_shown_more_often_than_an_eye_follows():
