@@ -33,7 +33,7 @@ test: $(STAMP)  ## run the tests, and the notebooks against their stored outputs
 notebooks: $(STAMP)  ## run notebooks/*.py and store their outputs (ONLY="02_normkd_training ...")
 	@$(RUN) scripts/build_notebooks.py $(ONLY)
 
-site: $(STAMP)  ## run the notebooks and export them to site/: explorers that answer without a kernel (ONLY=...)
+site: $(STAMP)  ## write site/: an article with living figures, the notebooks and docs behind it, no kernel needed (ONLY=...)
 	@$(RUN) scripts/build_site.py $(ONLY)
 
 lint: $(STAMP)  ## style: ruff's rules and its formatting

@@ -10,6 +10,11 @@
   document.querySelector(".theme").addEventListener("click", () =>
     setTheme(document.body.dataset.jpThemeLight === "true"));
 
+  // --- the menus of the navigation: one open at a time, and none after a click elsewhere ---
+  document.addEventListener("click", ({ target }) => {
+    for (const menu of document.querySelectorAll("nav details[open]")) if (!menu.contains(target)) menu.open = false;
+  });
+
   // --- a widget's model, as its module knows it from Jupyter ---
   function bytes(base64) {
     return new DataView(Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)).buffer);
