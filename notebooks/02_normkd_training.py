@@ -41,11 +41,12 @@ RUNS = None  # folder that keeps the runs and lets them resume; None: a temporar
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from normkd_explore.analysis import methods_at, model_logits, pictures, soften, spread_index
 from normkd_explore.exercises import check
-from normkd_explore.figures import certainty_figure, picture_sheet, results_figure
+from normkd_explore.figures import picture_sheet, results_figure, softness_figure
 from normkd_explore.losses import KD, NormKD
 from normkd_explore.models import load_checkpoint
 from normkd_explore.training import Where, compare, get_preset, lesson, load_example_student, load_teacher, open_dataset
@@ -106,23 +107,29 @@ explorer
 # %% [markdown]
 # ## All samples at once
 #
-# One dot per method and test sample. Under KD the certainty that is left rises steeply with the standard deviation: the same $T$
-# nearly erases some samples and hardly touches others. Under NormKD all samples end up in one narrow band. The dotted line is an even
-# spread over all classes.
+# One dot per method and test sample, at equal median softness: $T = 6$ and $T_\text{norm} = 1$ both leave the middle sample some 54 of the hundred classes. Under KD
+# the dots fall steeply as the standard deviation grows: the same $T$ leaves one sample most of the classes and another a few. Under NormKD nearly all lie in the
+# green band that the explorer aims at.
 
 # %%
 many = spread_index(400, len(dataset.test))
 images = pictures(dataset.test, many)
 logits_t = model_logits(teacher, dataset, images)
 logits_s = model_logits(student, dataset, images)
-views = {name: soften(logits_t, logits_s, policy) for name, policy in methods_at(4.0, 2.0).items()}
-top = {name: views[name].probs_t_BC.max(axis=1) for name in ("kd", "normkd")}
-certainty_figure(views["kd"].std_t_B, top, dataset.num_classes)
+views = {name: soften(logits_t, logits_s, policy) for name, policy in methods_at(6.0, 1.0).items()}
+classes = {name: np.exp(views[name].entropy_t_B) for name in ("kd", "normkd")}
+softness_figure(views["kd"].std_t_B, classes, dataset.num_classes)
 
 # %%
+for name, values in classes.items():
+    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+    print(
+        f"{name:<6}  half of the samples keep at least {middle:.0f} classes, nine of ten between {low:.0f} and {high:.0f}"
+    )
 temperatures = views["normkd"].temperature_t_B
-low, high = temperatures.min(), temperatures.max()
-print(f"NormKD's temperatures run from {low:.1f} to {high:.1f}; KD uses 4.0 for every sample.")
+print(
+    f"NormKD's temperatures run from {temperatures.min():.1f} to {temperatures.max():.1f}; KD uses 6.0 for every sample."
+)
 
 # %% [markdown]
 # ## The loss, one number at a time
@@ -229,7 +236,7 @@ explore(teacher, trained, dataset, state={"sort": "disagreement"}, name="trained
 #
 # ## Exercises
 #
-# 1. In the explorer, find a sample on which KD at $T = 4$ and NormKD at $T_\text{norm} = 2$ give the same temperature. What is its standard deviation?
+# 1. In the explorer, find a sample on which KD at $T = 6$ and NormKD at $T_\text{norm} = 1$ give nearly the same temperature. What is its standard deviation?
 # 2. Set `METHODS = ("kd", "normkd", "lskd")` and run again. LSKD softens exactly like NormKD; what differs?
 # 3. With two classes, how many directions are left in which NormKD's loss can change the student's z-scores?
 

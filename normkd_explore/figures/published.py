@@ -32,7 +32,7 @@ def published_figure(results: Sequence[PublishedResult]) -> go.Figure:
             y=places,
             mode="markers",
             marker={"color": COLOURS["teacher"], "symbol": symbol, "size": 9, "line": {"width": 1.5}},
-            error_x={"array": [ordered[place].std or 0 for place in places], "thickness": 2, "width": 5},
+            error_x={"array": [ordered[place].std for place in places], "thickness": 2, "width": 5},
             name=f"{told} ({len(places)} of {len(ordered)})",
             hovertext=[_words(ordered[place]) for place in places],
             hoverinfo="text",
@@ -40,7 +40,10 @@ def published_figure(results: Sequence[PublishedResult]) -> go.Figure:
     stated = sum(r.std is not None for r in ordered)
     figure.update_xaxes(title=f"top-1 (%), with a standard deviation where one is stated ({stated} of {len(ordered)})")
     figure.update_yaxes(
-        tickvals=list(range(len(ordered))), ticktext=[r.method for r in ordered], range=[-0.7, len(ordered) - 0.3]
+        tickvals=list(range(len(ordered))),
+        ticktext=[r.method for r in ordered],
+        range=[-0.7, len(ordered) - 0.3],
+        zeroline=False,
     )
     return figure
 

@@ -13,7 +13,7 @@ from normkd_explore.figures.style import COLOURS, GRID, INK, named_places, new_f
 from normkd_explore.results import EpochRecord
 
 SPARE = "#0072B2"
-SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star")
+SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "hexagram")  # one more than colours
 SEED_STROKES = (("#0072B2", "solid"), ("#D55E00", "dash"), ("#009E73", "dot"), ("#CC79A7", "dashdot"))
 
 
@@ -87,7 +87,7 @@ def class_gains_figure(gains_C: ArrayLike, class_names: Sequence[str], title: st
         hovertext=[class_names[c] for c in order_C],
     )
     ticks = named_places([class_names[c] for c in order_C])
-    figure.update_xaxes(tickvals=ticks, ticktext=[class_names[order_C[k]] for k in ticks], tickangle=0)
+    figure.update_xaxes(tickvals=list(ticks), ticktext=[class_names[order_C[k]] for k in ticks], tickangle=0)
     figure.update_xaxes(title="classes, largest gain first")
     figure.update_yaxes(title=title)
     return figure

@@ -122,8 +122,9 @@ def class_figure(stats: LogitStatistics, class_names: Sequence[str], measure: st
     named = named_places(names)
     title = "class" if len(named) == len(names) else f"class, sorted ({len(named)} of {len(names)} are named)"
     figure.update_xaxes(
-        tickvals=named, ticktext=[names[place] for place in named], tickangle=0, title_text=title, showgrid=False
+        tickvals=list(named), ticktext=[names[place] for place in named], tickangle=0, title_text=title, showgrid=False
     )
+    figure.update_xaxes(zeroline=False)
     figure.update_yaxes(title_text=UNITS[measure])
     return figure
 

@@ -1,5 +1,6 @@
 """One look for every figure: readable on light and dark pages, safe for colour-blind readers, small when stored."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -27,7 +28,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType({"teacher": "", "student": "/"})
 
 # Mid-grey text and translucent grid lines on a transparent page suit both themes, so one template serves both.
 INK = "#808080"
-AXIS_LETTERS = 80  # along a figure of usual width
+AXIS_LETTERS = 70  # along a figure of usual width
 GRID = "rgba(128,128,128,0.25)"
 
 
@@ -58,10 +59,10 @@ def new_figure(rows: int = 1, cols: int = 1, *, height: int = 360, **options: ob
     return figure
 
 
-def named_places(names: Sequence[str], letters: int = AXIS_LETTERS) -> list[int]:
-    """Positions of names that fit side by side along an axis, evenly spread, the first and the last among them."""
+def named_places(names: Sequence[str], letters: int = AXIS_LETTERS) -> range:
+    """Positions of names that fit side by side along an axis: each of a few, else every second, third and so on."""
     fitting = max(2, letters // max(2, *map(len, names)))
-    return sorted({int(place) for place in np.linspace(0, len(names) - 1, min(fitting, len(names)))})
+    return range(0, len(names), math.ceil(len(names) / fitting))
 
 
 def rounded(values: ArrayLike, digits: int = 4) -> list[float]:

@@ -1,4 +1,4 @@
-"""How much one temperature leaves of each sample's certainty, beside a temperature for every sample."""
+"""How soft one temperature makes each sample, beside a temperature for every sample; and what students reached."""
 
 from __future__ import annotations
 
@@ -6,34 +6,37 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from normkd_explore.analysis.softness import softness_band
 from normkd_explore.figures.style import COLOURS, new_figure, rounded
 
 NAMES = {"kd": "KD, one T for all", "normkd": "NormKD, T follows std"}
 SYMBOLS = {"kd": "circle-open", "normkd": "diamond"}
 
 
-def certainty_figure(std_N: ArrayLike, top_N: dict[str, ArrayLike], num_classes: int) -> go.Figure:
-    """Softened probability of the teacher's first class against the standard deviation of its logits, a dot a sample.
+def softness_figure(std_N: ArrayLike, classes_N: dict[str, ArrayLike], num_classes: int) -> go.Figure:
+    """Effective classes of each sample's softened prediction against the standard deviation of its logits, a dot a
+    sample; the green band is `analysis.softness.softness_band`.
 
     Args:
         std_N: standard deviation of each sample's teacher logits.
-        top_N: for each method ("kd", "normkd") the largest softened probability of each sample.
-        num_classes: gives the line of an even spread, 1/C.
+        classes_N: for each method ("kd", "normkd") the effective classes of each sample.
+        num_classes: C, the upper end.
     """
     figure = new_figure(height=380)
     order_N = np.argsort(np.asarray(std_N))
-    for method, values_N in top_N.items():
+    low, high = softness_band(num_classes)
+    for method, values_N in classes_N.items():
         figure.add_scatter(
             x=rounded(np.asarray(std_N)[order_N], 3),
-            y=rounded(np.asarray(values_N)[order_N], 4),
+            y=rounded(np.asarray(values_N)[order_N], 2),
             mode="markers",
             name=NAMES.get(method, method),
             marker={"color": COLOURS.get(method), "symbol": SYMBOLS.get(method, "square"), "size": 6, "opacity": 0.75},
-            hovertemplate="std %{x:.2f}<br>top probability %{y:.3f}",
+            hovertemplate="std %{x:.2f}<br>%{y:.1f} effective classes",
         )
-    figure.add_hline(y=round(1 / num_classes, 4), line_dash="dot", line_color="#808080")
+    figure.add_hrect(y0=low, y1=high, fillcolor=COLOURS["normkd"], opacity=0.15, line_width=0, layer="below")
     figure.update_xaxes(title="standard deviation of the teacher's logits")
-    figure.update_yaxes(title="softened probability of its first class", rangemode="tozero")
+    figure.update_yaxes(title="effective classes of its softened prediction", range=[0, num_classes])
     return figure
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from normkd_explore.figures import certainty_figure, picture_sheet, results_figure
+from normkd_explore.figures import picture_sheet, results_figure, softness_figure
 
 
-def test_certainty_figure_has_one_dot_a_sample_and_method():
+def test_softness_figure_has_one_dot_a_sample_and_method_over_the_band():
     std = np.array([3.0, 1.0, 2.0])
-    figure = certainty_figure(std, {"kd": [0.3, 0.1, 0.2], "normkd": [0.05, 0.06, 0.07]}, num_classes=100)
+    figure = softness_figure(std, {"kd": [30.0, 90.0, 60.0], "normkd": [50.0, 54.0, 52.0]}, num_classes=100)
     assert [trace.name.split(",")[0] for trace in figure.data] == ["KD", "NormKD"]
-    assert list(figure.data[0].x) == [1.0, 2.0, 3.0] and list(figure.data[0].y) == [0.1, 0.2, 0.3]
+    assert list(figure.data[0].x) == [1.0, 2.0, 3.0] and list(figure.data[0].y) == [90.0, 60.0, 30.0]
     assert figure.data[0].marker.symbol != figure.data[1].marker.symbol  # colour is not the only cue
-    assert figure.layout.shapes[0].y0 == 0.01  # an even spread over 100 classes
+    assert (figure.layout.shapes[0].y0, figure.layout.shapes[0].y1) == (35, 65)
 
 
 def test_results_figure_states_mean_std_and_n():

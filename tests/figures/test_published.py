@@ -16,7 +16,7 @@ def test_what_is_stated_is_told_apart_from_what_is_not():
     )
     counted, silent = figure.data
     assert counted.x == (70.0, 71) and counted.y == (0, 1) and silent.x == (75.0,) and silent.y == (2,)
-    assert silent.error_x.array == (0.2,) and counted.error_x.array == (0, 0)
+    assert silent.error_x.array == (0.2,) and counted.error_x.array == (None, None)
     assert figure.layout.yaxis.ticktext == ("b", "c", "a")
     assert (counted.name, silent.name) == ("number of runs stated (2 of 3)", "not stated (1 of 3)")
     assert "(1 of 3)" in figure.layout.xaxis.title.text

@@ -51,9 +51,9 @@ def test_of_a_hundred_classes_as_many_are_named_as_can_be_read():
     stats = logit_statistics(rng.normal(size=(300, 100)), np.arange(300) % 100)
     figure = class_figure(stats, names)
     named, all_of_them = figure.layout.xaxis.ticktext, figure.data[1].text
-    assert len(named) == 80 // len("class 99") and (named[0], named[-1]) == (all_of_them[0], all_of_them[-1])
+    assert named == all_of_them[::13], "eight names of eight letters"
     assert all(all_of_them[place] == name for place, name in zip(figure.layout.xaxis.tickvals, named, strict=True))
-    assert figure.layout.xaxis.title.text == "class, sorted (10 of 100 are named)"
+    assert figure.layout.xaxis.title.text == "class, sorted (8 of 100 are named)"
     assert figure.layout.xaxis.tickfont.size is None, "the template's 12 px"
 
 

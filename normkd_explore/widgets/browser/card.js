@@ -38,18 +38,19 @@ export function endsOf(columns, classes, { show, scale }) {
 function createFacts(data) {
   const picture = h("div", { class: "nk-portrait", role: "img" });
   const title = label("h3"), teacher = label("span"), student = label("span"), spread = label("span");
+  const who = (name) => h("span", { class: "nk-who" }, `${name}: `);
   const root = h("div", { class: "nk-facts" }, picture,
     h("div", {}, title,
-      h("p", {}, h("i", { class: "nk-key nk-teacher" }), teacher),
-      h("p", {}, h("i", { class: "nk-key nk-student" }), student),
+      h("p", {}, h("i", { class: "nk-key nk-teacher" }), who("Teacher"), teacher),
+      h("p", {}, h("i", { class: "nk-key nk-student" }), who("Student"), student),
       h("p", { class: "nk-spread" }, spread)));
-  const say = (who, top, probability, right) => `${who}: ${data.names[top]} ${percent(probability)} ${right ? "✓" : "✗"}`;
+  const say = (top, probability, right) => `${data.names[top]} ${percent(probability)} ${right ? "✓" : "✗"}`;
   const show = (letter, sample, { raw }) => {
     showPicture(picture, data, sample.index);
     picture.setAttribute("aria-label", `Picture of sample ${sample.index}, ${data.names[sample.label]}`);
     title.show(`${letter} · ${data.names[sample.label]}`);
-    teacher.show(say("Teacher", sample.topT, raw.probsT[sample.topT], sample.topT === sample.label));
-    student.show(say("Student", sample.topS, raw.probsS[sample.topS], sample.topS === sample.label));
+    teacher.show(say(sample.topT, raw.probsT[sample.topT], sample.topT === sample.label));
+    student.show(say(sample.topS, raw.probsS[sample.topS], sample.topS === sample.label));
     spread.show(`std of logits: ${fixed(raw.stdT)} t, ${fixed(raw.stdS)} s`);
   };
   return { root, show };

@@ -38,7 +38,7 @@ function createCurve(letter) {
   function mark(frame, T, ownT) {
     const value = effectiveClasses(logits, T), ownValue = effectiveClasses(logits, ownT), x = frame.x(T), y = frame.y(value);
     writeRound({ cx: x.toFixed(1), cy: y.toFixed(1) });
-    writeText({ x: (x + (letter === "A" ? -9 : 9)).toFixed(1), y: (y + 4).toFixed(1) });
+    writeText({ x: (x + (letter === "A" ? -9 : 9)).toFixed(1), y: (y + (letter === "A" || frame.isHigh(value) ? -6 : 15)).toFixed(1) });
     text.show(`${letter} ${classesText(value)}`);
     const place = [frame.x(ownT), frame.y(ownValue)];
     writeOwn({ d: rhombus(...place.map(Math.round)) });
@@ -52,7 +52,9 @@ function drawFrame(classes, width) {
   const right = Math.max(MARGIN.left + 60, width - MARGIN.right), bottom = HEIGHT - MARGIN.bottom;
   const x = (T) => MARGIN.left + (right - MARGIN.left) * logPlace(T, T_RANGE);
   const y = (value) => bottom - (bottom - MARGIN.top) * logPlace(value, [1, classes]);
-  return { x, y, right, bottom };
+  // Up there a curve is flat, and a text to the right stands above it; below, it stands under the rising curve.
+  const isHigh = (value) => value > 0.6 * classes;
+  return { x, y, right, bottom, isHigh };
 }
 
 function drawGround(frame, classes, band) {

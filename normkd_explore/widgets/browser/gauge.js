@@ -23,7 +23,7 @@ export function createGauge({ classes, band, name }) {
     class: "nk-gauge-meter", role: "meter", "aria-label": `Effective classes of ${name}`, "aria-valuemin": 1, "aria-valuemax": classes,
   }, scale, h("div", { class: "nk-gauge-ticks", "aria-hidden": "true" }, ...ticks));
   const root = h("div", { class: "nk-gauge" },
-    h("div", { class: "nk-gauge-text" }, number, h("span", { class: "nk-gauge-unit" }, "effective classes"), verdict), meter);
+    h("div", { class: "nk-gauge-text" }, number, h("span", { class: "nk-gauge-unit" }, h("span", { class: "nk-gauge-more" }, "effective "), "classes"), verdict), meter);
 
   function paint(value) {
     const place = placeInBand(value, band), text = classesText(value);

@@ -3,7 +3,7 @@
 import { fixed, h, label, svg, svgLabel, writer } from "./dom.js";
 import { roundUp } from "./scale.js";
 
-const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24, LETTER = 7.5;
+const BINS = 32, HEIGHT = 108, BASE = 62, UP = 40, DOWN = 24, LETTER = 7.5, NARROW = 480;
 
 function counts(values, end) {
   const bins = new Array(BINS).fill(0);
@@ -73,7 +73,7 @@ export function createHistogram(data) {
     const top = 1.06 * Math.max(T_norm * end, T);
     const at = (temperature) => (temperature / top) * width;
     drawBins(at(T_norm * end) / BINS);
-    marks.kd.put(at(T), width, `KD, every sample: ${fixed(T)}`);
+    marks.kd.put(at(T), width, width < NARROW ? `KD: ${fixed(T)}` : `KD, every sample: ${fixed(T)}`);
     marks.a.put(at(T_norm * a.stdT), width, `A: ${fixed(T_norm * a.stdT)}`);
     marks.b.node.style.display = b ? "" : "none";
     if (b) marks.b.put(at(T_norm * b.stdT), width, `B: ${fixed(T_norm * b.stdT)}`);

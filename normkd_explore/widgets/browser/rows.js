@@ -2,7 +2,7 @@
 // them. A column is three paths and a block of text, so that a slider step changes four nodes and not a hundred.
 import { h, hide, label, short, svg, writer } from "./dom.js";
 
-const COLUMNS = 3, ROW = 21;
+const COLUMNS = 3, ROW = 18;
 
 // One path of all bars that start at 0, `top` pixels below their row's upper edge.
 function barsPath(shares, top, height) {
@@ -33,9 +33,9 @@ function createColumn(count, onRow) {
     const shares = (values) => classes.map((c) => scale.fraction(values[c]));
     const own = shares(student);
     write({ viewBox: signed ? `-1 0 2 ${ROW * count}` : `0 0 1 ${ROW * count}` });
-    barsT.setAttribute("d", teacher ? barsPath(shares(teacher), 2, 8) : "");
-    barsS.setAttribute("d", signed ? barsPath(own, 5, 10) : barsPath(own, 10, 8));
-    edgesS.setAttribute("d", [0, 1, 2].slice(signed ? 0 : 1).map((i) => barsPath(own, (signed ? 7 : 9) + 3 * i, 1)).join(""));
+    barsT.setAttribute("d", teacher ? barsPath(shares(teacher), 2, 7) : "");
+    barsS.setAttribute("d", signed ? barsPath(own, 5, 10) : barsPath(own, 9, 8));
+    edgesS.setAttribute("d", [0, 1, 2].slice(signed ? 0 : 1).map((i) => barsPath(own, (signed ? 7 : 8) + 3 * i, 1)).join(""));
     text.show(lines(teacher ?? student, classes));
   }
 

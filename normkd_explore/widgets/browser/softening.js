@@ -165,7 +165,7 @@ function render({ model, el }) {
   root.append(strip.root,
     h("section", { class: "nk-story" }, h("div", { class: "nk-told" }, sentence,
       h("div", { class: "nk-actions" }, player.button, copyButton("Copy link", "Copy a link to this view", () => address.text(state)))), curves.root),
-    matrix.root, h("section", { class: "nk-tied" }, tie.root, h("div", {}, median)), h("section", {}, choices.root), createLegend(),
+    matrix.root, h("section", { class: "nk-bar-choices" }, h("div", { class: "nk-tied" }, tie.root, h("div", {}, median)), choices.root), createLegend(),
     h("div", { class: "nk-cards" }, cards.A.root, cards.B.root), histogram.root, h("footer", {}, h("div", {}, code),
       copyButton("Copy", "Copy the Python code", () => code.textContent)));
   el.append(root);
