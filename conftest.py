@@ -60,6 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A file with few tests starts processes or trains, one with many asks a function. Thus small ones come last, and all
     workers end at about the same time.
     """
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(
+            f"{addresses[0]}: its name has an address, and is another in each worker: give it an id"
+        )
     if hasattr(config, "workerinput"):
         tests = Counter(map(_file, items))
         items.sort(key=lambda item: (not _file(item).startswith(KERNELS), tests[_file(item)]))

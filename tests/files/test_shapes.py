@@ -32,7 +32,7 @@ class Outer:
 
 GOOD = [
     (1, int), (1, float), (1.5, float), (True, bool), (None, None), ("x", str), ({}, dict), ([], list),
-    (object(), Any), (None, str | None), ("x", str | None), (3, str | int), ([1, 2], tuple[int, ...]),
+    (1j, Any), (None, str | None), ("x", str | None), (3, str | int), ([1, 2], tuple[int, ...]),
     ([], list[str]), ({"a": 1}, dict[str, int]), ({"top1": 1}, Split), ({"top1": 0.5, "n": 3, "more": []}, Split),
     ({"name": "x", "inner": {}}, Outer),
     ({"name": "x", "inner": {"weight": 2}, "teacher": None, "miles": [1], "shape": "cycle"}, Outer),

@@ -173,6 +173,13 @@ def test_one_worker_has_all_kernels_and_every_file_one_worker(pytestconfig, monk
     assert next(item.nodeid for item in items) == names[3]  # one process keeps the order of the files
 
 
+def test_a_name_that_differs_between_workers_is_refused(pytestconfig) -> None:
+    plugin = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    item = SimpleNamespace(nodeid="tests/a.py::test_b[<object object at 0x7f00>]")
+    with pytest.raises(pytest.UsageError, match="give it an id"):
+        plugin.pytest_collection_modifyitems(SimpleNamespace(), [item])
+
+
 @pytest.mark.parametrize("target", ["lab", "test"])
 def test_make_installs_again_when_the_list_of_packages_changed(checkout: Path, target: str) -> None:
     assert "setup_env" not in run("make", "-n", target, cwd=checkout).stdout
