@@ -53,8 +53,9 @@ def in_form(votes: Tensor, form: Form) -> Tensor:
 
 
 def are_probabilities(votes: Tensor) -> bool:
-    """Whether every vector is a distribution: nothing below 0, sums of 1 up to rounding."""
-    tolerance = 8 * votes.shape[-1] * torch.finfo(votes.dtype).eps
+    """Whether every vector is a distribution: nothing below 0, sums of 1 up to the rounding of float32 or coarser."""
+    # float32 at least: clients compute in it, and a server that turns what it gets into float64 sees the same rounding.
+    tolerance = 8 * votes.shape[-1] * max(torch.finfo(votes.dtype).eps, torch.finfo(torch.float32).eps)
     return bool((votes >= 0).all() and ((votes.sum(dim=-1) - 1).abs() <= tolerance).all())
 
 
