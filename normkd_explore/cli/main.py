@@ -55,6 +55,10 @@ COMMANDS = {  # name: (place of its function, the first sentence of its help)
         "normkd_explore.cli.stats:stats",
         "Describe logits: their spread, which temperatures suit them, and what would go wrong.",
     ),
+    "export": (
+        "normkd_explore.cli.export:export",
+        "Write a student as one file that classifies raw pictures, compared with the student before it is kept.",
+    ),
     "doctor": ("normkd_explore.cli.look:doctor", "Print versions, devices, data found, and what would run."),
 }
 

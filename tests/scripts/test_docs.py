@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from normkd_explore import cli, methods
 from normkd_explore.cli.main import load
+from normkd_explore.export import export_model
 from normkd_explore.models import create_model
 from normkd_explore.models.own import OWN
 from tests.helpers.toy import toy_dataset
@@ -103,12 +105,17 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize(("page", "i", "code"), BLOCKS, ids=[f"{page}-{i}" for page, i, _ in BLOCKS])
-def test_every_block_of_code_runs(page, i, code, around):
+def test_every_block_of_code_runs(page, i, code, around, tmp_path, monkeypatch):
     if "my_teacher(" in code:
         around["my_teacher"] = MyNet(5).model
     if page == "README.md":
         around |= {"teacher": MyNet(5).model, "student": MyNet(5).model, "images": around["batch"]}
         around |= {"labels": around["targets"]}
+    if "student.onnx" in code:
+        monkeypatch.chdir(tmp_path)
+        data = toy_dataset(side=32)
+        export_model(MyNet(5), data, tmp_path / "student.onnx")
+        Image.fromarray(data.test.images_NHWC[0].numpy()).save(tmp_path / "image.png")
     exec(compile(code.replace("MyNet(3)", "MyNet(5)"), f"{page}, block {i}", "exec"), around)
     assert "loss" not in around or torch.isfinite(around["loss"])
     if "summary" in around:
