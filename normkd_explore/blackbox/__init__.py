@@ -15,7 +15,7 @@ from normkd_explore.blackbox.deprivatise import (
     noise,
 )
 from normkd_explore.blackbox.emulate import Emulation, ImageAlignment
-from normkd_explore.blackbox.folder import BlackBoxFolder, load_generator
+from normkd_explore.blackbox.folder import BlackBoxFolder, load_generator, shipped_generator
 from normkd_explore.blackbox.networks import Discriminator, Generator, to_pixels
 from normkd_explore.blackbox.pictures import Answered
 from normkd_explore.blackbox.recipe import BlackBoxRecipe, blackbox_lesson, blackbox_preset
@@ -49,6 +49,7 @@ __all__ = [
     "new_run",
     "noise",
     "run_step_one",
+    "shipped_generator",
     "to_pixels",
     "train_student",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from normkd_explore.training.where import Where, default_folder
 KIND = "blackbox"
 """Value of "kind" in summary.json."""
 UNIT = "generator epoch"
+SHIPPED = "glyphs_generator.safetensors"
 
 
 class BlackBoxFolder(RunFolder):
@@ -116,6 +118,11 @@ def load_generator(path: Path | str) -> tuple[Generator, int]:
         return generator.eval(), int(texts["queries"])
     except (KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"generator: {file} is no generator of this package, or damaged ({error}).") from error
+
+
+def shipped_generator() -> Generator:
+    """The package's own: 32 channels, for Glyphs-100 at 32 pixels; assets/MODEL_CARD.md says how it was made."""
+    return load_generator(Path(str(files("normkd_explore") / "assets" / SHIPPED)))[0]
 
 
 def generator_file(path: Path | str) -> Path:

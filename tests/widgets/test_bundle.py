@@ -8,8 +8,9 @@ from normkd_explore.widgets.bundle import FOLDER, join_modules, join_styles
 from tests.helpers.node import run_node
 
 # Each of them ends in `export default`, so a bundle has one of them at most.
-ENTRIES = ("federated", "herowidget", "methodgrid", "race", "softening")
+ENTRIES = ("answers", "federated", "herowidget", "methodgrid", "race", "softening")
 PREFIXES = {
+    "answers": (".nk-bb",),
     "federated": (".nk-fed",),
     "hero": (".nk-hero", ".nk-dial"),
     "methodgrid": (".nk-grid",),
