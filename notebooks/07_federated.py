@@ -341,6 +341,7 @@ print(
 # <details><summary>Solution</summary>
 #
 # With few classes each, most clients have never seen a given digit. The few that know it are outvoted: the median, class by class, follows the many that do not know. A mean of probabilities lets the sure ones speak louder.
+# With seed 0 the mean of probabilities is then right about 86 % of the public pictures after the first exchange, the median about 57 %; with seed 1 it is 56 and 39 %.
 # Robust rules pay for their caution where honest clients differ most.
 # </details>
 #

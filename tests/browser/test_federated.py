@@ -17,7 +17,7 @@ from normkd_explore.widgets.federated import FederatedExplorer
 draw = torch.Generator().manual_seed(5)
 labels = torch.randint(6, (20,), generator=draw)
 logits = 2 * torch.randn((8, 20, 6), generator=draw) + 4 * torch.eye(6)[labels]
-names = [f"class {c}" for c in range(6)]
+names = list("ABCDEF")
 explorer = FederatedExplorer(logits, np.full((20, 8, 8, 3), 90, np.uint8), labels, names)
 explorer
 """
@@ -45,7 +45,7 @@ def assert_shown(page, explorer):
     assert len(shown) == 9
     for (name, sure, mark), p in zip(shown, said, strict=True):
         first = int(p.argmax())
-        assert (name, mark) == (f"“class {first}”", "✓" if first == label else "✗")
+        assert (name, mark) == (f"“{explorer.class_names[first]}”", "✓" if first == label else "✗")
         assert abs(float(sure.removesuffix(" %")) - 100 * p[first].item()) <= 0.51
     bars = page.locator(".nk-fed-server .nk-fed-bars i").evaluate_all(BARS)
     assert bars == pytest.approx(said[-1].tolist(), abs=1e-4)
@@ -108,7 +108,7 @@ def test_a_page_without_a_kernel_answers_and_nothing_sticks_out(exported, page, 
     assert_shown(page, explorer)
     view = page.locator(".nk-fed")
     assert view.evaluate("n => n.scrollWidth - n.clientWidth") <= 0
-    out = ".nk-fed-says, .nk-fed-name, .nk-fed-rule"
+    out = ".nk-fed-says, .nk-fed-says b, .nk-fed-name, .nk-fed-rule, .nk-fed-classes span"
     sticking = "nodes => nodes.filter(n => n.scrollWidth > n.clientWidth + 1).map(n => n.textContent)"
     assert page.locator(out).evaluate_all(sticking) == []
     for attack in ("fdla", "random"):
