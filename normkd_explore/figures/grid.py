@@ -23,7 +23,8 @@ QUANTITIES = {
 LOG_DECADES = 3
 SYMBOLS = (
     *("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "circle-open", "diamond-open"),
-    *("square-open", "triangle-up-open", "star-open", "hexagram"),
+    *("square-open", "triangle-up-open", "star-open", "hexagram", "pentagon", "hourglass", "bowtie", "hexagon-open"),
+    *("triangle-down", "star-diamond", "hexagram-open", "triangle-down-open", "hourglass-open", "bowtie-open"),
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

@@ -56,7 +56,8 @@ def test_gradients_are_slopes_of_the_sum(batch, grid):
     step = torch.zeros_like(s)
     step[3, 5] = 1e-5
     for (p, d), cell in grid.cells.items():
-        if p in ("MaxLogit",):  # its T is a constant for the gradient, though it moves
+        # Constants for the gradient, though they move: the T of one, the target of the other.
+        if p == "MaxLogit" or d == "Interpolated":
             continue
         loss = DistillationLoss(grid.policies[p], grid.divergences[d])
         slope = (loss.per_sample(s + step, t, y).sum() - loss.per_sample(s - step, t, y).sum()).item() / 2e-5
@@ -118,7 +119,7 @@ def test_a_policy_appears_by_being_registered(batch):
         METHODS.update(known)
     t, s, _ = batch
     cells = [grid.cells["Range(0.4)", d] for d in grid.divergences]
-    assert cells[0].methods == ("rangekd",) and len(cells) == 10
+    assert cells[0].methods == ("rangekd",) and cells[-1].methods == ()
     assert cells[0].loss_B.mean() == pytest.approx(DistillationLoss(Range(0.4), KL())(s, t).item())
     assert np.abs(grid.values("cosine")[-1]).max() < 1e-12  # a range scales with the logits too
     assert "Range(0.4)" not in evaluate_grid(*batch).policies
