@@ -1,12 +1,14 @@
 """Divergences: definitions, identities, extremes."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normkd_explore.divergence import KL, Decoupled, split_at_target
+from normkd_explore.divergence import KL, Decoupled, PowerTransformed, Refined, split_at_target
 
 
 def random_inputs(batch: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -118,6 +120,13 @@ def test_constructor_refuses_negative_factors(name):
         Decoupled(**{"alpha": 1.0, "beta": 8.0, name: -1})
     with pytest.raises(TypeError, match=rf"{name} is '8'"):
         Decoupled(**{"alpha": 1.0, "beta": 8.0, name: "8"})
+
+
+@pytest.mark.parametrize("part", [KL(), PowerTransformed(0.5), Decoupled(1, 8), Refined(1, 1)])
+def test_a_divergence_cannot_be_changed_under_a_loss(part):
+    with pytest.raises(FrozenInstanceError):
+        part.alpha = 2.0
+    assert hash(part) == hash(replace(part))
 
 
 def test_words():

@@ -211,6 +211,7 @@ def test_a_teacher_tells_its_distances_once():
         (lambda: JensenShannon(1.5), "beta is 1.5, wanted a number from 0 to 1"),
         (lambda: SkewKL(1.0), "skew is 1.0, wanted a number from 0 to 1, and not 1 itself"),
         (lambda: SkewReverseKL(-0.1), "skew is -0.1, wanted"),
+        (lambda: SkewReverseKL(1.0), "skew is 1.0, wanted a number from 0 to 1, and not 1 itself"),
         (lambda: AlphaBeta(-1, 2), "alpha is -1, wanted 0 or more"),
         (lambda: AlphaBeta(0, 0), "both 0, wanted one above 0"),
         (lambda: Interpolated(0.5, 0.4), "end is 0.4, wanted at least start, 0.5"),

@@ -12,11 +12,11 @@ from safetensors import safe_open
 from normkd_explore.analysis import model_logits, pictures
 from normkd_explore.data import ArraySplit, load_dataset, make_batches
 from normkd_explore.models import create_model, load_checkpoint, save_weights
-from normkd_explore.models.origin import Origin, origin_of
+from normkd_explore.models.origin import Origin, origin_of, remember_origin
 from normkd_explore.training import Teacher, Where, evaluate, get_preset, load_teacher, make_fabric, train
 from normkd_explore.training.machine.processes import say_once
 from normkd_explore.training.measure import measure, open_trained
-from normkd_explore.training.teacher.provenance import origin_here
+from normkd_explore.training.teacher.provenance import as_trained, origin_here
 from tests.helpers.toy import CLASSES, toy_dataset, toy_recipe
 
 
@@ -216,3 +216,11 @@ def test_folders_that_are_not_wordnet_numbers_are_mentioned(tmp_path, monkeypatc
 
 def test_unknown_parts_are_left_open():
     assert Origin(class_names=("a", "b")).texts() == {"class_names": '["a", "b"]'}
+
+
+@pytest.mark.parametrize("known", [{"mean": (0.1, 0.2, 0.3)}, {"std": (0.1, 0.2, 0.3)}, {}])
+def test_half_a_normalisation_is_none(known):
+    model = create_model("resnet8", CLASSES)
+    remember_origin(model, Origin(**known))
+    dataset = toy_dataset()
+    assert as_trained(dataset, model, "it") is dataset
