@@ -31,7 +31,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("losses", "temperature", "divergence", "data", "training/teacher", "training/runs", "analysis")
-TOGETHER = ("losses", "temperature", "divergence")  # reference values of the first test the parts in the others
+TOGETHER = ("losses", "temperature", "divergence")  # tested by each other's tests and by those of the methods
 SLOW = ("test_compile.py", "test_processes.py", "test_disk.py")  # compilers and processes: minutes, for few lines
 OPERATORS = (
     *("ReplaceComparisonOperator", "ReplaceBinaryOperator", "ReplaceUnaryOperator", "AddNot", "ReplaceTrueWithFalse"),
@@ -142,7 +142,7 @@ def mirrored_tests(module: str) -> list[str]:
     """The test file of the same name first, and the other tests of its folder, without the slow ones."""
     path = Path("tests", *Path(module).parts[1:])
     own = path.with_name(f"test_{path.name}")
-    folders = [path.parent, *(Path("tests", name) for name in TOGETHER if path.parts[1] in TOGETHER)]
+    folders = [path.parent, *(Path("tests", name) for name in (*TOGETHER, "methods") if path.parts[1] in TOGETHER)]
     others = [file.relative_to(ROOT) for folder in folders for file in sorted((ROOT / folder).glob("test_*.py"))]
     return [str(file) for file in dict.fromkeys([*([own] if own in others else []), *others]) if file.name not in SLOW]
 

@@ -74,6 +74,13 @@ def test_each_trouble_has_its_warning_and_no_other(change, starts):
     assert "nan" not in text.replace("NaN", "")
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1e4])
+def test_flat_and_saturated_name_the_share_of_an_even_spread(factor):
+    result = examine(factor * draw(classes=7)[0], t_norm=1.0)
+    share = 100 * result["kd"]["entropy"]["50%"] / np.log(7)
+    assert f"leaves the median sample {share:.1f} % of an even spread's entropy" in result["warnings"][0]
+
+
 def test_few_classes_are_named_with_what_is_left_of_certainty():
     (text,) = examine(draw(classes=7)[0], t_norm=2.0)["warnings"]
     assert text.startswith("few classes") and f"{100 * top_bound(7, 2.0):.0f} %" in text

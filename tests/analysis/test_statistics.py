@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normkd_explore.analysis.statistics import MEASURES, logit_statistics, softened_entropy
+from normkd_explore.analysis.statistics import MEASURES, as_logits, logit_statistics, softened_entropy
 from tests.helpers.drawn_logits import draw, few
 
 
@@ -93,3 +93,11 @@ def test_what_needs_labels_says_so():
         stats.measure("median")
     with pytest.raises(TypeError, match="int64"):
         logit_statistics([[1.0, 2.0, 0.0]], [0.5])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logits_are_copied_so_that_nothing_reaches_the_callers_tensor(dtype):
+    mine = torch.zeros(2, 3, dtype=dtype)
+    copied = as_logits(mine)
+    copied += 1
+    assert copied.dtype == torch.float64 and not mine.any()
