@@ -112,7 +112,7 @@ def federate(
     from normkd_explore.federated import federated_lesson, federated_preset
     from normkd_explore.training import Where
 
-    recipe = federated_preset(pair.preset, method.method, seed.seed)
+    recipe = federated_preset(pair.preset, method.name, seed.seed)
     recipe = federated_lesson(recipe) if lesson else recipe
     chosen = {**asdict(sharing), **asdict(learning), "image_size": images.image_size}
     recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})

@@ -30,6 +30,10 @@ COMMANDS = {  # name: (place of its function, the first sentence of its help)
         "normkd_explore.cli.compare:compare",
         "Train one student per method and seed, and compare them in pairs.",
     ),
+    "tune": (
+        "normkd_explore.cli.tune:tune",
+        "Search temperature and weights for PRESET in short paired runs, and write a settings file.",
+    ),
     "federate": (
         "normkd_explore.cli.federate:federate",
         "Train clients that share predictions and not images, some of which may lie.",

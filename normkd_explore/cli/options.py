@@ -35,6 +35,7 @@ from normkd_explore.cli.places import (
 )
 
 if TYPE_CHECKING:
+    from normkd_explore.methods import Settings
     from normkd_explore.training import Recipe, Where
 
 __all__ = [  # all groups, for the commands
@@ -48,6 +49,7 @@ __all__ = [  # all groups, for the commands
     "Length",
     "MethodChoice",
     "Output",
+    "Pace",
     "Pair",
     "Part",
     "Recording",
@@ -56,6 +58,7 @@ __all__ = [  # all groups, for the commands
     "Solver",
     "Teacher",
     "Weights",
+    "given",
 ]
 
 SomeRecipe = TypeVar("SomeRecipe", bound="Recipe")
@@ -83,16 +86,40 @@ class MethodChoice:
     ] = None
     ce_weight: Annotated[float | None, Option(help="Weight of the cross-entropy.", metavar="NUMBER")] = None
     kd_weight: Annotated[float | None, Option(help="Weight of the distillation term.", metavar="NUMBER")] = None
+    settings: Annotated[
+        Path | None,
+        Option(help="A settings file of `normkd tune`: its method, arguments and weights.", metavar="FILE"),
+    ] = None
+
+    @property
+    def name(self) -> str:
+        """The method's name: that of the settings file where there is one."""
+        if self.settings is None:
+            return self.method
+        from normkd_explore.training.recipes.settings_file import read_settings
+
+        found = read_settings(self.settings).method
+        if self.method not in (found, "normkd"):
+            raise ValueError(f"--method: found {self.method}, but {self.settings} is for {found}. Leave --method out.")
+        return found
 
     def change(self, recipe: SomeRecipe) -> SomeRecipe:
-        """The recipe with the arguments and weights of the command line."""
+        """The recipe with the arguments and weights of the settings file, and of the command line."""
         from normkd_explore.methods import get_method
         from normkd_explore.methods.options import changed_settings
 
+        settings = recipe.settings if self.settings is None else self._read(self.settings, recipe.preset)
         weights = {"ce_weight": self.ce_weight, "kd_weight": self.kd_weight}
-        return replace(
-            recipe, settings=changed_settings(get_method(self.method), recipe.settings, self.set or (), **weights)
-        )
+        return replace(recipe, settings=changed_settings(get_method(self.name), settings, self.set or (), **weights))
+
+    def _read(self, file: Path, preset: str) -> Settings:
+        from normkd_explore.notices import notice
+        from normkd_explore.training.recipes.settings_file import read_settings
+
+        found = read_settings(file)
+        if found.preset != preset:
+            notice(f"{file}: these settings were found for {found.preset}, and are taken for {preset}.")
+        return found.settings
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,7 @@ class Seed:
 
 
 @dataclass(frozen=True)
-class Length:
+class Pace:
     """How long and how fast the student learns."""
 
     title: ClassVar[str] = "Recipe"
@@ -115,6 +142,14 @@ class Length:
     )
     batch_size: Annotated[int | None, Option(help="Images of one step.", min=1, metavar="N")] = None
     lr: Annotated[float | None, Option(help="Highest learning rate.", metavar="NUMBER")] = None
+
+
+@dataclass(frozen=True)
+class Length(Pace):
+    """How long and how fast the student learns, and on which images it is measured."""
+
+    title: ClassVar[str] = "Recipe"
+
     protocol: Annotated[
         Literal["holdout", "paper"],
         Option(help="holdout: choose on held-out images; paper: test after each epoch.", metavar="NAME"),
@@ -150,7 +185,7 @@ class RunOptions(Computing, Images, Solver):
             precision=self.precision,
             compile="auto" if self.compile == "auto" else self.compile == "on",
             data_seed=self.data_seed,
-            **_given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
+            **given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size),
         )
 
     def place(
@@ -183,6 +218,6 @@ class Beginning:
     ] = None
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def given(**values: Any) -> dict[str, Any]:
     """Those that were named on the command line."""
     return {name: value for name, value in values.items() if value is not None}

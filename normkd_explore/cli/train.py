@@ -28,7 +28,7 @@ def train(
     from normkd_explore.training import get_preset
     from normkd_explore.training import train as run
 
-    recipe = options.change(method.change(get_preset(pair.preset, method.method, seed.seed)))
+    recipe = options.change(method.change(get_preset(pair.preset, method.name, seed.seed)))
     _announce(recipe)
     _show(run(recipe, keeping.out, options.place(teacher, beginning, keeping), keeping.resume))
 
@@ -56,7 +56,7 @@ def estimate(
     from normkd_explore.training import get_preset
     from normkd_explore.training.planning.estimate import estimate as measure
 
-    recipe = method.change(get_preset(pair.preset, method.method))
+    recipe = method.change(get_preset(pair.preset, method.name))
     say(str(measure(options.change(recipe), options.place(), seconds)))
 
 

@@ -37,9 +37,10 @@ def fit(
 
     Every student ends with the weights that it would have had alone, since nothing it uses depends on the others.
     After each epoch the students are evaluated on `eval_batches`, saved, and recorded under `eval_name`. `watch` is
-    called after every step. Ctrl-C, SIGTERM and a closed terminal end with `Interrupted` after the current step, saved;
-    of several processes, all end after the same step, whichever got the signal. What is not finite is never saved: the
-    NonFiniteError names the last checkpoint, from before that.
+    called after every step; runs that it takes out of the list it is given are trained no further. Ctrl-C, SIGTERM and
+    a closed terminal end with `Interrupted` after the current step, saved; of several processes, all end after the
+    same step, whichever got the signal. What is not finite is never saved: the NonFiniteError names the last
+    checkpoint, from before that.
     """
     epochs, steps = runs[0].learner.recipe.epochs, len(train_batches)
     first_epoch, first_step = restore(runs) if resume else (0, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from normkd_explore.data import Batches, make_batches
 from normkd_explore.feature_losses.couple import introduce
@@ -20,9 +19,6 @@ from normkd_explore.training.runs.folders import start
 from normkd_explore.training.runs.inputs import Inputs, read_inputs
 from normkd_explore.training.teacher.frozen import Teacher
 from normkd_explore.training.trial import check_methods, check_pictures
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def open_runs(prepared: Prepared, resume: bool) -> list[Run]:
     processes.share(lambda: start(recipes, folders, resume, inputs, str(material.fabric.device)))
     steps = len(prepared.batches)
     return [
-        Run(label(recipe, recipes), _learner(recipe, material, steps), folder if processes.first() else None)
+        Run(label(recipe, recipes), new_learner(recipe, material, steps), folder if processes.first() else None)
         for recipe, folder in zip(recipes, folders, strict=True)
     ]
 
@@ -107,7 +103,8 @@ def _use_cache(recipes: list[Recipe], material: Material, batches: Batches) -> t
     return cache.attach(teacher, material.dataset, batches, precision, features)
 
 
-def _learner(recipe: Recipe, material: Material, steps: int) -> Learner:
+def new_learner(recipe: Recipe, material: Material, steps: int) -> Learner:
+    """The learner of a recipe at its first step; `steps` are those of an epoch."""
     dataset, teacher, couple = material.dataset, material.teacher, None
     student = material.new_student(recipe)
     if get_method(recipe.method).needs_features and teacher:
