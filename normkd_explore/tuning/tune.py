@@ -13,6 +13,7 @@ from normkd_explore.files.writing import write_json
 from normkd_explore.methods import Settings
 from normkd_explore.notices import notice
 from normkd_explore.training.machine import processes
+from normkd_explore.training.machine.determinism import deterministic_algorithms
 from normkd_explore.training.machine.interrupt import Interrupted
 from normkd_explore.training.material import Material, gather
 from normkd_explore.training.recipes.recipe import Recipe
@@ -65,21 +66,27 @@ def tune(
     space = Space.around(recipe.method, recipe.settings, search)
     recipe = recipe.with_epochs(epochs or min(SHORT_EPOCHS, recipe.epochs))
     (recipe,) = settle([recipe], [], where.device, resume=False)
+    recipe = replace(recipe, compile=recipe.compile is True)  # for "auto" these runs are too short
     folder = TuneFolder(Path(out) if out else default_folder(recipe, where).with_name(f"tune-{recipe.method}"))
-    material = gather([recipe], where, dataset, teacher, student)
-    _refuse_leak(material)
-    track = Track(recipe, material, plan.images, recipe.epochs / full.epochs)
-    with locked(folder.path):
-        beginnings = advised(space, track.logits())
-        for values in beginnings[1:]:
-            space = space.widened(values)
-        folder.start(_identity(recipe, space, track, material), resume)
-        track.cost, fresh = folder.progress()
-        study = Study(folder.path, space, recipe.seed)
-        study.begin_with(beginnings[: plan.trials])
-        _search(study, track, plan, folder, fresh)
-        finals = _confirm(study, track, plan, folder, fresh)
-        return _finish(full, study, track, finals, folder)
+    with deterministic_algorithms(where.deterministic):
+        material = gather([recipe], where, dataset, teacher, student)
+        _refuse_leak(material)
+        track = Track(recipe, material, plan.images, recipe.epochs / full.epochs)
+        with locked(folder.path):
+            return _tune(full, space, track, plan, folder, resume)
+
+
+def _tune(full: Recipe, space: Space, track: Track, plan: Plan, folder: TuneFolder, resume: bool) -> Tuned:
+    beginnings = advised(space, track.logits())
+    for values in beginnings[1:]:
+        space = space.widened(values)
+    folder.start(_identity(space, track), resume)
+    track.cost, fresh = folder.progress()
+    study = Study(folder.path, space, track.recipe.seed)
+    study.begin_with(beginnings[: plan.trials])
+    _search(study, track, plan, folder, fresh)
+    finals = _confirm(study, track, plan, folder, fresh)
+    return _finish(full, study, track, finals, folder)
 
 
 def _refuse_leak(material: Material) -> None:
@@ -96,11 +103,11 @@ def _refuse_leak(material: Material) -> None:
         )
 
 
-def _identity(recipe: Recipe, space: Space, track: Track, material: Material) -> dict[str, object]:
+def _identity(space: Space, track: Track) -> dict[str, object]:
     """What may not change while a search goes on."""
-    values = {name: value for name, value in asdict(recipe).items() if name != "data_seed"}
+    values = {name: value for name, value in asdict(track.recipe).items() if name != "data_seed"}
     ranges = {name: list(ends) for name, ends in space.ranges.items()}
-    return {"recipe": values, "ranges": ranges, "images": track.images, "inputs": dict(material.inputs[0])}
+    return {"recipe": values, "ranges": ranges, "images": track.images, "inputs": dict(track.material.inputs[0])}
 
 
 def _search(study: Study, track: Track, plan: Plan, folder: TuneFolder, fresh: dict[str, dict[int, float]]) -> None:
