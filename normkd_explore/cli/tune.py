@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 
@@ -60,15 +60,15 @@ class ShortRuns(Computing, Images, Pace):
 
     def change(self, recipe: Recipe) -> Recipe:
         """The recipe with what the command line changed, but for the number of epochs."""
-        changed = given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size)
-        compiled = "auto" if self.compile == "auto" else self.compile == "on"
-        return replace(recipe, precision=self.precision, compile=compiled, **changed)
+        changed: dict[str, Any] = given(batch_size=self.batch_size, lr=self.lr, image_size=self.image_size)
+        # "auto" tries whether a run is long enough to be compiled, and these are not.
+        return replace(recipe, precision=self.precision, compile=self.compile == "on", **changed)
 
     def place(self, teacher: Teacher) -> Where:
         """Where things are on this machine."""
         from normkd_explore.training import Where
 
-        here = {"device": self.device, "workers": self.workers, "deterministic": self.deterministic}
+        here: dict[str, Any] = {"device": self.device, "workers": self.workers, "deterministic": self.deterministic}
         return Where(data_root=self.data_root, **here, **teacher.places())
 
 
