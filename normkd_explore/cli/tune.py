@@ -86,7 +86,7 @@ def tune(
     """Search temperature and weights for PRESET in short paired runs, and write a settings file.
 
     The published settings are tried first, then what the teacher's logits advise (see `normkd stats`), then what the
-    search proposes; --epochs is each run's length, 5 by default. The best meet the published settings on fresh seeds,
+    search proposes; --epochs is each run's length, 6 by default. The best meet the published settings on fresh seeds,
     and win only if they are ahead there. Held-out images decide; the test split is not looked at.
     """
     if find_spec("optuna") is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHORT_EPOCHS = 5
+SHORT_EPOCHS = 6
+FEW_UPDATES = 200
+"""Below so many a run says who starts fast, not who learns well."""
 FINALISTS = 2
 """Settings that are compared with the one to begin with on fresh seeds."""
 

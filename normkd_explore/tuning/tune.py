@@ -23,7 +23,7 @@ from normkd_explore.training.runs.report import DISTRUSTED
 from normkd_explore.training.settle import settle
 from normkd_explore.training.where import HERE, Where, default_folder
 from normkd_explore.tuning.folder import TuneFolder, key
-from normkd_explore.tuning.plan import FINALISTS, SHORT_EPOCHS, Plan
+from normkd_explore.tuning.plan import FEW_UPDATES, FINALISTS, SHORT_EPOCHS, Plan
 from normkd_explore.tuning.result import Final, Tuned
 from normkd_explore.tuning.space import Space, Values, advised
 from normkd_explore.tuning.study import Study
@@ -53,7 +53,7 @@ def tune(
 
     Args:
         search: ranges NAME=LOW:HIGH besides or instead of those around the recipe's settings.
-        epochs: of each short run; None takes 5, or the recipe's where they are fewer. Milestones and a warm-up of the
+        epochs: of each short run; None takes 6, or the recipe's where they are fewer. Milestones and a warm-up of the
             weight keep their place in the run.
         dataset, teacher, student: as for `train`.
     Raises:
@@ -81,12 +81,28 @@ def _tune(full: Recipe, space: Space, track: Track, plan: Plan, folder: TuneFold
     for values in beginnings[1:]:
         space = space.widened(values)
     folder.start(_identity(space, track), resume)
+    _announce(track, plan)
     track.cost, fresh = folder.progress()
     study = Study(folder.path, space, track.recipe.seed)
     study.begin_with(beginnings[: plan.trials])
     _search(study, track, plan, folder, fresh)
     finals = _confirm(study, track, plan, folder, fresh)
     return _finish(full, study, track, finals, folder)
+
+
+def _announce(track: Track, plan: Plan) -> None:
+    """Say what is about to be done, and where that is little."""
+    epochs, updates = track.recipe.epochs, track.recipe.epochs * track.images // track.recipe.batch_size
+    most = plan.most_images(epochs, track.images)
+    notice(
+        f"tune: {plan.trials} settings, {plan.together} at a time, {epochs} epochs of {track.images:,} images each; "
+        f"the best on {plan.seeds} fresh seeds. At most {most:,} images are trained on."
+    )
+    if updates < FEW_UPDATES:
+        notice(
+            f"tune: a run of {updates} updates shows who starts fast, not who learns well. Take more --epochs or "
+            "--images, or a smaller --batch-size."
+        )
 
 
 def _refuse_leak(material: Material) -> None:
