@@ -22,7 +22,7 @@ from normkd_explore.cli.options import (
     given,
 )
 from normkd_explore.cli.table import Column, Table
-from normkd_explore.cli.terminal import say, say_json, show
+from normkd_explore.cli.terminal import say, say_command, say_json, show
 
 if TYPE_CHECKING:
     from normkd_explore.training import Recipe, Where
@@ -124,7 +124,8 @@ def _show(tuned: Tuned) -> None:
         say(f"Held-out images: {tuned.trust}")
     cost = tuned.cost
     say(f"Cost: {duration(cost.seconds)}, {cost.images:,} images trained on, {cost.asked:,} shown to the teacher.")
-    say(f"normkd train {tuned.preset} --settings {tuned.file}")
+    say("Train with it:", err=True)
+    say_command(["normkd", "train", tuned.preset, "--settings", str(tuned.file)])
 
 
 def _row(final: Final, tuned: Tuned) -> list[str]:

@@ -61,7 +61,7 @@ def test_tune_then_train_with_what_it_found(place, teacher, normkd):
     code, told, errors = normkd("tune", PAIR, "--data-root", "images", *SMALL, *HERE)
     assert code == 0, errors
     file = Path("runs/folder-images/resnet8-resnet8/tune-normkd/settings.yaml")
-    assert f"normkd train {PAIR} --settings {file}" in told and "Cost: " in told and "uncertain by" in told
+    assert f"normkd train {PAIR} --settings {file}" in errors and "Cost: " in told and "uncertain by" in told
     assert "without these images" in told  # what is known of the teacher
     command = ("train", PAIR, "--data-root", "images", "--epochs", 1, "--batch-size", 8, "--out", "best")
     code, _, errors = normkd(*command, "--settings", file, "--device", "cpu")
