@@ -31,7 +31,7 @@ class Comparing(MethodChoice):
 
     def change(self, recipe: BlackBoxRecipe) -> BlackBoxRecipe:
         """The recipe with the arguments and weights of the command line, for the method that it has."""
-        return MethodChoice(recipe.method, self.set, self.ce_weight, self.kd_weight).change(recipe)
+        return MethodChoice(recipe.method, self.set, self.ce_weight, self.kd_weight, self.settings).change(recipe)
 
 
 @dataclass(frozen=True)
