@@ -1,4 +1,4 @@
-"""The losses on (tokens, vocabulary) logits of language models: some positions count, and memory is what is scarce.
+"""The losses of language models, a few positions at a time.
 
 A vocabulary of 150,000 makes two logit tensors the largest things in memory, and composing a loss from ordinary
 operations keeps several more of that size for the backward pass. Here positions are taken a few at a time, and the
@@ -14,6 +14,7 @@ Legend: V vocabulary, K positions that count, k of them in one chunk, A axes bef
 `_t` teacher.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,10 +22,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from normkd_explore.divergence import KL, Correlation, Differences, Divergence, GramMatrices, ReverseKL
+from normkd_explore.language.top_k import TopK, check_top_k_loss, compare_top_k
 from normkd_explore.losses import DistillationLoss
 from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import Constant, Std, TemperaturePolicy, Unweighted
 
+Compare = Callable[[Tensor, Any], Tensor]
+"""The loss of each position of a chunk (k,), from its student logits in full precision and its teacher's."""
 CHUNKS = 64
 HALF = (torch.float16, torch.bfloat16)
 
@@ -43,7 +47,8 @@ class TokenLoss(nn.Module):
         consume_teacher: write the gradient over the teacher's logits instead of into new memory. They must be
             contiguous, of the student's dtype, and of no further use to the caller.
     Args of a call:
-        logits_student, logits_teacher: (..., V), any floating dtype; computed in float32 at least, chunk by chunk.
+        logits_student, logits_teacher: (..., V), any floating dtype; computed in float32 at least, chunk by chunk. The
+            teacher's may be a `TopK` of the same positions, with `Constant` or `Std` temperatures.
         mask: bool, (...): True where a position counts, such as the answer's tokens; None counts all.
     Returns:
         a scalar. It can be differentiated once, by one call of backward. In half precision a loss scale belongs on it
@@ -63,23 +68,40 @@ class TokenLoss(nn.Module):
                 "alone, such as KL(), ReverseKL() or Differences(8) with Constant(3.0) or Std(3.0)."
             )
 
-    def forward(self, logits_student: Tensor, logits_teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-        _check(logits_student, logits_teacher, mask)
-        if self.consume_teacher:
-            _check_consumable(logits_student, logits_teacher)
+    def forward(self, logits_student: Tensor, logits_teacher: Tensor | TopK, mask: Tensor | None = None) -> Tensor:
+        compare = self._checked(logits_student, logits_teacher, mask)
         if mask is None:
             mask = torch.ones(logits_student.shape[:-1], dtype=torch.bool, device=logits_student.device)
         # The logits keep their shape: to flatten a slice of a larger tensor would copy it.
         kept_KA = mask.nonzero()
         with without_autocast(logits_student):
-            teacher = logits_teacher.detach()
-            mean = _ChunkByChunk.apply(logits_student, teacher, kept_KA, self.loss, self.consume_teacher)
+            teacher = logits_teacher.detach() if isinstance(logits_teacher, Tensor) else logits_teacher
+            mean = _ChunkByChunk.apply(logits_student, teacher, kept_KA, compare, self.consume_teacher)
         if mean.device.type == "cpu" and not torch.isfinite(mean):
             raise ValueError(
                 f"the loss is {mean.item()}, wanted a finite number: logits_student or logits_teacher hold NaN or "
                 "infinity at a position that counts. Look for a learning rate that is too high or an overflow."
             )
         return mean
+
+    def _checked(self, logits_student: Any, logits_teacher: Any, mask: Any) -> Compare:
+        """How one chunk is compared, once everything was looked at."""
+        if isinstance(logits_teacher, TopK):
+            _check_student(logits_student)
+            _check_top_k(logits_student, logits_teacher, self.consume_teacher)
+            check_top_k_loss(self.loss, logits_teacher)
+            _check_mask(logits_student, mask)
+            return self._compare_top_k
+        _check(logits_student, logits_teacher, mask)
+        if self.consume_teacher:
+            _check_consumable(logits_student, logits_teacher)
+        return self._compare
+
+    def _compare(self, z_s_kV: Tensor, z_t_kV: Tensor) -> Tensor:
+        return self.loss.compare(z_s_kV, z_t_kV.to(z_s_kV.dtype), None)
+
+    def _compare_top_k(self, z_s_kV: Tensor, top: TopK) -> Tensor:
+        return compare_top_k(self.loss, z_s_kV, top.in_precision(z_s_kV.dtype))
 
     def extra_repr(self) -> str:
         return f"consume_teacher={self.consume_teacher}"
@@ -116,18 +138,20 @@ class TokenBiLD(TokenLoss):
 class _ChunkByChunk(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z_s: Tensor, z_t: Tensor, kept_KA: Tensor, loss: DistillationLoss, consume_teacher: bool
+        ctx: Any, z_s: Tensor, z_t: Tensor | TopK, kept_KA: Tensor, compare: Compare, consume_teacher: bool
     ) -> Tensor:
         gradient = _gradient_buffer(z_s, z_t, kept_KA, consume_teacher) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.promote_types(z_s.dtype, torch.float32), device=z_s.device)
         ctx.units = []
         for places in _chunks(kept_KA):
-            z_s_kV, z_t_kV = in_full_precision(z_s[places], z_t[places])
+            z_t_part = z_t[places]
+            same = (z_t_part,) if isinstance(z_t_part, Tensor) else ()
+            z_s_kV, *_ = in_full_precision(z_s[places], *same)
             if gradient is None:
-                total += loss.compare(z_s_kV, z_t_kV, None).sum()
+                total += compare(z_s_kV, z_t_part).sum()
                 continue
             with torch.enable_grad():
-                part = loss.compare(z_s_kV.requires_grad_(), z_t_kV, None).sum()
+                part = compare(z_s_kV.requires_grad_(), z_t_part).sum()
                 (gradient_kV,) = torch.autograd.grad(part, z_s_kV)
             unit_k1 = _unit(gradient_kV) if gradient.dtype in HALF else None
             gradient[places] = (gradient_kV if unit_k1 is None else gradient_kV / unit_k1).to(gradient.dtype)
@@ -168,8 +192,8 @@ def _unit(gradient_kV: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(gradient_kV[:, :1]), (exponent_k1 - 15).clamp_min(-120))
 
 
-def _gradient_buffer(z_s: Tensor, z_t: Tensor, kept_KA: Tensor, consume_teacher: bool) -> Tensor:
-    if not consume_teacher:
+def _gradient_buffer(z_s: Tensor, z_t: Tensor | TopK, kept_KA: Tensor, consume_teacher: bool) -> Tensor:
+    if not consume_teacher or isinstance(z_t, TopK):
         return torch.zeros_like(z_s, memory_format=torch.contiguous_format)
     ignored = torch.ones(z_s.shape[:-1], dtype=torch.bool, device=z_s.device)
     ignored[kept_KA.unbind(1)] = False
@@ -179,15 +203,40 @@ def _gradient_buffer(z_s: Tensor, z_t: Tensor, kept_KA: Tensor, consume_teacher:
 
 
 def _check(logits_s: Any, logits_t: Any, mask: Any) -> None:
-    for name, logits in (("logits_student", logits_s), ("logits_teacher", logits_t)):
-        if not isinstance(logits, Tensor) or not logits.is_floating_point():
-            found = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-            raise TypeError(f"{name} is {found}, wanted a floating tensor of shape (..., vocabulary).")
-    if logits_s.ndim < 2 or logits_s.shape[-1] < 2 or logits_s.shape != logits_t.shape:
+    _check_student(logits_s)
+    _check_floating("logits_teacher", logits_t)
+    if logits_s.shape != logits_t.shape:
         raise ValueError(
             f"logits_student has shape {tuple(logits_s.shape)} and logits_teacher {tuple(logits_t.shape)}, wanted the "
             "same (..., vocabulary): both models need the same tokenizer. Cut padded vocabularies to its size."
         )
+    _check_mask(logits_s, mask)
+
+
+def _check_student(logits_s: Any) -> None:
+    _check_floating("logits_student", logits_s)
+    if logits_s.ndim < 2 or logits_s.shape[-1] < 2:
+        raise ValueError(f"logits_student has shape {tuple(logits_s.shape)}, wanted (..., vocabulary).")
+
+
+def _check_floating(name: str, logits: Any) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        found = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"{name} is {found}, wanted a floating tensor of shape (..., vocabulary).")
+
+
+def _check_top_k(logits_s: Tensor, top: TopK, consume_teacher: bool) -> None:
+    if consume_teacher:
+        raise ValueError("consume_teacher: found a TopK, which has no room for a gradient. Leave it off.")
+    wanted = (*top.values.shape[:-1], top.vocabulary)
+    if tuple(logits_s.shape) != wanted:
+        raise ValueError(
+            f"logits_student has shape {tuple(logits_s.shape)} and the stored top {top.values.shape[-1]} belongs to "
+            f"{wanted}, wanted the same: the same positions, and the tokenizer that it was stored with."
+        )
+
+
+def _check_mask(logits_s: Tensor, mask: Any) -> None:
     if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool):
         raise TypeError("mask must be a bool tensor, True where a position counts: labels != -100, for example.")
     if mask is not None and mask.shape != logits_s.shape[:-1]:
