@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.language_memory import WAYS, peak
+from benchmarks.language_memory import STORED, WAYS, peak
 from normkd_explore.divergence import KL, Correlation, Decoupled, ReverseKL
 from normkd_explore.language import TokenBiLD, TokenKL, TokenLoss, TokenNormKD, TokenReverseKL
 from normkd_explore.losses import BiLD, DistillationLoss, NormKD
@@ -105,6 +105,11 @@ def test_gradient_is_handed_out_once():
 def test_memory_stays_near_the_logits_themselves(make):
     """Forward and backward of a vocabulary of 150,000, against 1.5 for the gradient in memory of its own."""
     assert peak(make.__name__, WAYS[2], 96, 150_000) < 1.3
+
+
+def test_a_stored_top_k_takes_little_beside_the_student_and_its_gradient():
+    """Which are 1.0 in this unit; the teacher's share is read from a file."""
+    assert peak("TokenNormKD", STORED, 96, 150_000) < 1.25
 
 
 def test_memory_of_the_composed_loss_does_not():

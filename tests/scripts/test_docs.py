@@ -12,6 +12,7 @@ from PIL import Image
 
 from normkd_explore import cli, methods
 from normkd_explore.cli.main import load
+from normkd_explore.examples.tiny_transformer import TinyTransformer
 from normkd_explore.export import export_model
 from normkd_explore.models import create_model
 from normkd_explore.models.own import OWN
@@ -76,6 +77,7 @@ def around(tmp_path, monkeypatch):
     toy = toy_dataset()
     batch = torch.randn(4, 3, 12, 12)
     before = dict(OWN)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "main", lambda: None)
     yield {
         "F": torch.nn.functional,
@@ -89,6 +91,9 @@ def around(tmp_path, monkeypatch):
         "my_student": MyNet(5).model,
         "batch": batch,
         "targets": torch.tensor([0, 1, 2, 3]),
+        "tokens": torch.randint(0, 500, (5, 32)),
+        "language_teacher": TinyTransformer(width=8, layers=1),
+        "language_student": TinyTransformer(width=8, layers=1),
         "logits_student": torch.randn(56, 5),
         "logits_teacher": torch.randn(56, 5),
     }
