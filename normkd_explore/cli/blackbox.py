@@ -14,6 +14,7 @@ from normkd_explore.cli.terminal import say
 
 if TYPE_CHECKING:
     from normkd_explore.blackbox import BlackBoxRecipe
+    from normkd_explore.cli.options import SomeRecipe
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Comparing(MethodChoice):
         Option(
             help="Its name; default: kd with T = 5 and weight 1/5 for probabilities, ce for classes.", metavar="NAME"
         ),
-    ] = None
+    ] = None  # type: ignore[assignment]  # the recipe's own
 
-    def change(self, recipe: BlackBoxRecipe) -> BlackBoxRecipe:
+    def change(self, recipe: SomeRecipe) -> SomeRecipe:
         """The recipe with the arguments and weights of the command line, for the method that it has."""
         return MethodChoice(recipe.method, self.set, self.ce_weight, self.kd_weight, self.settings).change(recipe)
 

@@ -63,7 +63,8 @@ def explore(
     index_N = _with_pair(spread_index(count, len(scanned_NC)), pair)
     shown = scanned.take(index_N)
     explorer = SofteningExplorer(
-        *(shown.logits(model) for model in models),
+        shown.logits(model_t),
+        shown.logits(model_s),
         shown.pictures_NHWC,
         shown.labels_N,
         shown.class_names or tuple(map(str, range(scanned_NC.shape[1]))),

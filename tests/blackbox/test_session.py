@@ -13,7 +13,6 @@ from normkd_explore.blackbox import (
     BlackBox,
     BlackBoxFolder,
     BudgetError,
-    blackbox_lesson,
     blackbox_preset,
     distil_black_box,
     load_generator,
@@ -280,13 +279,6 @@ def test_what_does_not_fit_is_said_before_anything_is_asked(tmp_path):
 def test_a_generator_that_breaks_is_named(tmp_path):
     with pytest.raises(NonFiniteError, match="generator: a loss was not finite"):
         run(toy(generator_lr=1e30), tmp_path / "run")
-
-
-def test_the_lesson_is_cut_for_glyphs_alone():
-    small = blackbox_lesson(blackbox_preset("glyphs/resnet20-resnet8"))
-    assert small.queries == 4800 and small.data_options["train_size"] == 2400
-    other = blackbox_preset("cifar100/resnet32x4-resnet8x4")
-    assert blackbox_lesson(other) == other and other.generator_epochs == 200
 
 
 def test_a_run_can_be_measured_as_any_other(whole, monkeypatch):
