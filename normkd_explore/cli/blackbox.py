@@ -13,7 +13,6 @@ from normkd_explore.cli.options import Exact, Images, Keeping, Length, MethodCho
 from normkd_explore.cli.terminal import say
 
 if TYPE_CHECKING:
-    from normkd_explore.blackbox import BlackBoxRecipe
     from normkd_explore.cli.options import SomeRecipe
 
 

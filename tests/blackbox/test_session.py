@@ -24,6 +24,7 @@ from normkd_explore.training.measure import measure
 from normkd_explore.training.runs.checkpoint import latest_checkpoint, save_checkpoint
 from normkd_explore.training.runs.report import collect, tabulate
 from tests.helpers.toy import CLASSES, toy_dataset
+from tests.helpers.watchers import quiet
 
 HERE = Where(device="cpu")
 SIZES = {"queries": 150, "batch_size": 16, "generator_epochs": 2, "generator_batch": 16, "channels": 4, "epochs": 3}
@@ -36,10 +37,6 @@ def toy(method=None, **changes):
 def network():
     torch.manual_seed(7)
     return create_model("resnet8", num_classes=CLASSES)
-
-
-def quiet(moment, what):
-    """A watcher that shows nothing."""
 
 
 def run(recipe, out, **options):
