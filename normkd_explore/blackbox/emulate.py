@@ -67,3 +67,7 @@ class Emulation(Objective):
         assert logits_t is not None
         loss = self.objective(logits_s, logits_t, target, epoch, seen)
         return loss._replace(total=loss.total + self.weight * self.alignment(logits_s, logits_t))
+
+    def end_step(self, done: float, kd: Tensor) -> None:
+        """The method inside is told of its steps."""
+        self.objective.end_step(done, kd)
