@@ -19,6 +19,11 @@
 # **The question.** A distillation loss divides logits by a temperature. By which one? Before training anything, look at the
 # logits themselves: how far apart are they, in which samples, in which classes, from which teacher?
 #
+# The words, once. In *knowledge distillation* a small network, the student, learns from the predictions of a large one, the teacher. A
+# **temperature** $T$ divides the logits before the softmax and so makes predictions softer; the loss then compares the two softened predictions with the
+# Kullback-Leibler divergence (*KL*: 0 where they agree, the larger the further apart). *KD* takes one $T$ for all samples; *NormKD* takes
+# $T_\text{norm}$ times the standard deviation of the sample's own logits, with one $T_\text{norm}$ for all.
+#
 # **After this notebook you can**
 #
 # * describe a model's logits by their mean, standard deviation, maximum and entropy, and say which of them a temperature cares about;
@@ -77,18 +82,17 @@ from normkd_explore.widgets import explore
 # | standard deviation | $\operatorname{std}(z)=\sqrt{\frac{1}{C-1}\sum_c (z_c-\bar z)^2}$ | how far apart they are |
 # | maximum | $\max_c z_c$ | how high the favourite is |
 # | entropy | $H = -\sum_c p_c\log p_c$ | how undecided the prediction is: 0 to $\log C$ |
+#
+# **Predict, then check** against the table that follows. Which of `mean`, `std`, `max`, `entropy` change when 5 is added to every logit of a sample?
+
+# %%
+my_changes = None  # a set of names, such as {"mean", "std"}
+check("01-shift", my_changes)
 
 # %%
 one = torch.tensor([[4.0, 1.0, 0.0, -1.0, -4.0]])
 changes = {"z": one, "z + 5": one + 5, "2 z": 2 * one}
 pd.concat([logit_statistics(row).frame() for row in changes.values()]).set_axis(list(changes)).round(2).iloc[:, :5]
-
-# %% [markdown]
-# **Predict, then check** against the table. Which of `mean`, `std`, `max`, `entropy` change when 5 is added to every logit of a sample?
-
-# %%
-my_changes = None  # a set of names, such as {"mean", "std"}
-check("01-shift", my_changes)
 
 # %% [markdown]
 # ## Two models, a thousand images
@@ -170,7 +174,17 @@ print(
 # ## Standard deviation is not confidence
 #
 # Both say something about certainty, but not the same. The confidence is a matter of the first class and its closest rivals; the standard deviation
-# asks *all* classes. A sample with two strong candidates has a large standard deviation and a low confidence.
+# asks *all* classes. Take the samples with two strong candidates, a second class above 20 %: the teacher's have logits that lie *close together*. With the half-trained
+# student it is the other way round: its logits are small, and only where they lie far apart does a second class get so much. So neither number stands for the other.
+
+# %%
+for name, logits, stats in (("teacher", logits_t, stats_t), ("student", logits_s, stats_s)):
+    second = logits.softmax(dim=1).sort(dim=1, descending=True).values[:, 1].numpy()
+    place = 100 * np.median((stats.std_N[:, None] > stats.std_N[None, :]).mean(axis=1)[second > 0.2])
+    print(f"{name}: {(second > 0.2).sum()} such samples; half of them are among the {place:.0f} % of smallest std")
+
+# %% [markdown]
+# All samples of the student, each a dot:
 
 # %%
 confidence_figure(stats_s)
@@ -180,7 +194,7 @@ ranks = {name: stats.frame()[["std", "confidence"]].rank().corr().iloc[0, 1] for
 pd.Series(ranks, name="rank correlation of std and confidence").round(2).to_frame()
 
 # %% [markdown]
-# **Drag the sliders, sample by sample.** The strip is sorted by the teacher's standard deviation. Look for a sample with a large standard deviation and
+# **Drag the sliders, sample by sample.** The strip is sorted by the teacher's standard deviation. Look for a sample with a small standard deviation and
 # two strong candidates: what does KD make of it, and what NormKD?
 
 # %%
@@ -243,6 +257,25 @@ for t_norm in (4.0, 2.0, 1.0, 0.5):
 pd.Series(correlations, name="correlation").rename_axis("T_norm").round(2).to_frame()
 
 # %% [markdown]
+# What decides instead, where targets are sharp? At $T_\text{norm} = 0.5$ the distance of the maximum from the mean follows the suited temperature best, then the standard
+# deviation, then the gap between the first two classes. The gap leads only near $T_\text{norm} = 0.25$, where hardly more than two classes are left.
+
+# %%
+ordered = logits_t.sort(dim=1, descending=True).values.numpy()
+measures = {
+    "max - mean": ordered[:, 0] - ordered.mean(axis=1),
+    "std": stats_t.std_N,
+    "first - second": ordered[:, 0] - ordered[:, 1],
+}
+leads = {}
+for t_norm in (2.0, 1.0, 0.5, 0.25):
+    suits = suited_temperature(
+        logits_t, float(np.median(softened_entropy(logits_t, normkd_temperature(logits_t, t_norm))))
+    )
+    leads[t_norm] = {name: np.corrcoef(values, suits)[0, 1] for name, values in measures.items()}
+pd.DataFrame(leads).T.rename_axis("T_norm").round(2)
+
+# %% [markdown]
 # ## Your own logits
 #
 # Any model's logits can be saved and examined: an array `(samples, classes)` as `.npy`, with labels as `.npz`, a tensor as `.pt`, or a table as `.csv`. Loading never runs code
@@ -277,8 +310,9 @@ pd.DataFrame({"log p": np.where(same, "as with the logits", "shifted")}, index=m
 # %% [markdown]
 # ## Few classes
 #
-# The z-scores of a few numbers cannot lie far apart: a single class above $C-1$ equal ones has a gap of $\sqrt C$, and no row of logits does better. So with few
-# classes NormKD stays soft, however sure the teacher is.
+# The z-scores of a few numbers cannot lie far apart: a single class above $C-1$ equal ones is $\sqrt C$ above the next, and no row
+# of logits puts its first class further ahead. (The *range* can be larger, 4.24 for ten classes, but then the others lie in between.) So with few classes NormKD stays soft,
+# however sure the teacher is.
 
 # %%
 bounds = {t: [100 * top_bound(classes, t) for classes in (3, 10, 100, 1000)] for t in (0.5, 1.0, 2.0)}
@@ -311,3 +345,13 @@ check("01-bound", my_bound)
 # %% [markdown]
 # 3. Set `T_NORM = 1.0` and run all cells again. By how much does the one $T$ of equal median entropy fall, and why?
 # 4. Save the logits of a model of your own and set `LOGITS_FILE`. For how many of its samples is $T = 4$ more than 1.5 times off?
+#
+# <details><summary>Answers to 3 and 4</summary>
+#
+# 3: It falls to half, from 11.9 to 6.0. NormKD's temperatures are proportional to $T_\text{norm}$, so are the temperatures of equal softness of every sample with its own shape,
+# and their median with them.
+#
+# 4: The examination prints the share. For this teacher and the softness of $T_\text{norm} = 2$ it is all of them, because 4 is a third of what suits; for that of
+# $T_\text{norm} = 0.5$ it is a quarter. So a share is worth nothing without the softness that was asked for.
+#
+# </details>

@@ -47,8 +47,10 @@ import torch
 from normkd_explore.analysis import methods_at, model_logits, pictures, soften, spread_index
 from normkd_explore.exercises import check
 from normkd_explore.figures import picture_sheet, results_figure, softness_figure
+from normkd_explore.figures.suitability import price_figure, regime_figure, wrong_figure, wrong_shares
 from normkd_explore.losses import KD, NormKD
 from normkd_explore.models import load_checkpoint
+from normkd_explore.results import by_setting, load_measured
 from normkd_explore.training import Where, compare, get_preset, lesson, load_example_student, load_teacher, open_dataset
 from normkd_explore.training.runs.report import format_report
 from normkd_explore.widgets import Hero, RaceView, explore
@@ -56,10 +58,10 @@ from normkd_explore.widgets import Hero, RaceView, explore
 # %% [markdown]
 # ## Two samples, one temperature
 #
-# **Predict first.** A teacher is very sure of one picture (`#`, its logits have the standard deviation 10.3) and less sure of
-# another (`v`, 3.3). Both are softened with $T = 4$. Which prediction comes out closer to an even spread over the hundred classes?
+# A teacher looks at two pictures. *Effective classes* count how many classes its softened prediction still means: $e^H$, the exponential of the entropy; a prediction
+# spread evenly over $k$ classes counts as $k$. The green band is worth aiming at: more than the favourite alone, less than an even spread.
 #
-# Then drag. *Effective classes* are $e^H$, the exponential of the entropy: a prediction spread evenly over $k$ classes counts as $k$.
+# **Predict first, then drag.** Is there a $T$ that puts both gauges into the green band at once?
 
 # %%
 recipe = lesson(get_preset(PRESET))
@@ -70,8 +72,8 @@ hero = Hero.from_model(teacher, dataset)
 hero
 
 # %%
-my_prediction = None  # "#" or "v"
-check("02-top", my_prediction)
+my_prediction = None  # "yes" or "no"
+check("02-both", my_prediction)
 
 # %% [markdown]
 # ## The task
@@ -132,6 +134,46 @@ print(
 )
 
 # %% [markdown]
+# ## Why the standard deviation, and when it is not enough
+#
+# Soften a sample with a large $T$ and expand its entropy: $\log C - H \approx \operatorname{std}(z)^2/(2T^2)$. The standard deviation is the first term that survives; the shape of the
+# row comes later. So equal softness means $T$ proportional to std *where targets are soft*. Search each sample's own $T$ of equal entropy, without any formula, and lay it
+# against $T_\text{norm}\cdot\operatorname{std}$:
+
+# %%
+regime_figure(logits_t)
+
+# %% [markdown]
+# To the right targets get sharper and the dots leave the line: there the first class and its rivals decide. (Below $T_\text{norm} = 1$ the distance of the maximum from the mean, which ATLC
+# uses, predicts better than the standard deviation.) The formula asks for no normal distribution, but two rows of equal std must have a similar shape to come out equally soft. A teacher's rows are
+# somewhat skew (0.4), with a largest z-score of 3.1; `q` and `h`, both with a std near 6, keep 3 and 17 classes at $T_\text{norm} = 0.5$.
+#
+# Equality has a price. The softer the targets, the closer together the samples, and the less the favourite stands out:
+
+# %%
+price_figure(logits_t)
+
+# %% [markdown]
+# At $T_\text{norm} = 2$ all samples keep some 87 of 100 classes, and the first one has 4 %. Targets that flat are nearly linear in the logits (the cosine between the two is 0.94), so NormKD then
+# matches *z-scores*: a straight comparison of shapes. That is its strength, and why it needs many classes.
+#
+# Does the weight $T_t^2$ protect from a wrong teacher, which is less sure where it errs?
+
+# %%
+stds, answers = logits_t.std(dim=1).numpy(), logits_t.argmax(dim=1)
+correct = (answers == dataset.test.labels_N[many]).numpy()
+print(
+    f"wrong on {(~correct).sum()} of {len(correct)}; these weigh {wrong_shares(stds, correct)['ratio']:.2f} times as much as the right ones"
+)
+wrong_figure(stds, correct)
+
+# %% [markdown]
+# A little. Over all 2,000 test images there are 61 wrong answers, which weigh 0.78 of the right ones: what protection there is comes from softness, for it blurs a wrong favourite as it blurs a right one.
+#
+# **When not to use it.** With few classes (two leave nothing to learn, ten stay soft whatever the teacher knows); where sharp targets are wanted, so $T_\text{norm}$ would be small; where the
+# student's probabilities must be calibrated, since the loss cannot see their scale (notebook 05); and with care at the start, when the student's logits are tiny and the gradient, which
+# grows like 1 over their std, is at its largest.
+#
 # ## The loss, one number at a time
 #
 # For one sample NormKD's loss is
@@ -139,7 +181,8 @@ print(
 # $$\ell = T_t^2 \;\mathrm{KL}\big(\operatorname{softmax}(z_t/T_t)\,\big\|\,\operatorname{softmax}(z_s/T_s)\big),\qquad T_t = T_\text{norm}\operatorname{std}(z_t),\quad
 # T_s = T_\text{norm}\operatorname{std}(z_s),$$
 #
-# and a batch's loss is the mean over its samples. Here it is in five lines of plain PyTorch, beside the library's.
+# and a batch's loss is the mean over its samples. The weight $T_t^2$ takes back what the softening takes from the gradient: one factor $1/T$ comes from the chain rule, another because soft predictions are
+# close together. It does so exactly where $T_s = T_t$. Here it is in five lines of plain PyTorch, beside the library's.
 
 # %%
 T_t = 2.0 * logits_t.std(dim=1, keepdim=True)
@@ -207,6 +250,30 @@ print(format_report(results))
 accuracies = {m: [100 * r["test"]["top1"] for r in results if r["method"] == m] for m in METHODS}
 results_figure(accuracies, "test top-1 after the last epoch (%)")
 
+# %% [markdown]
+# **Is that the temperature, or the size of the steps?** NormKD's gradient is several times KD's at first. Measured once with ten seeds: the same lesson with the weight of the
+# distillation term changed, so that both take steps of one size (docs/results.md has the command and all rows).
+
+# %%
+rows = {
+    ("kd", 0.9): "KD",
+    ("normkd", 0.1869): "NormKD, KD's steps",
+    ("normkd", 0.9): "NormKD",
+    ("kd", 4.33): "KD, NormKD's steps",
+}
+weights = by_setting(run for run in load_measured("lesson_weights") if "weight=" not in run.settings)
+values = {
+    name: list(seeds.values())
+    for (method, weight), name in rows.items()
+    for (own, settings), seeds in weights.items()
+    if own == method and settings.endswith(f"KD x {weight:g}")
+}
+results_figure(values, "test top-1 after the last epoch (%), ten seeds")
+
+# %% [markdown]
+# At published weights NormKD leads; KD with steps as large leads NormKD by eleven points. So its lead in this lesson is explained by step size. At KD's own step size NormKD keeps a smaller
+# lead that ten seeds do not settle.
+
 # %%
 if {"ce", "normkd"} <= set(METHODS):
     gains = [
@@ -243,3 +310,14 @@ explore(teacher, trained, dataset, state={"sort": "disagreement"}, name="trained
 # %%
 my_directions = None
 check("02-two-classes", my_directions)
+
+# %% [markdown]
+# <details><summary>Answers to 1 and 2</summary>
+#
+# 1: Both are equal where $6 = 1\cdot\operatorname{std}$: any sample with a standard deviation of 6.0, of which there are many (`q` and `h` among them). For a larger one KD is too
+# sharp, for a smaller one too soft.
+#
+# 2: The weight. NormKD multiplies each sample's divergence with its squared temperature, LSKD all of them with the same number. Whatever differs in the race is that weight and the
+# step size which comes with it, not the softening.
+#
+# </details>

@@ -270,7 +270,8 @@ my_rate = None
 check("04-rate", my_rate)
 
 # %% [markdown]
-# The shares of two processes, put together, are the batch of one: the same images in the same cuts.
+# The shares of two processes, put together, are the batch of one: the same images in the same cuts. One thing differs: batch normalisation takes its mean and variance over the images of its
+# own process, so a step of four times 128 is not to the last digit a step of 512.
 
 # %%
 options = {"augment": True, "seed": 0, "workers": 0}
@@ -335,6 +336,14 @@ scratch.cleanup()
 # 1. With the supposed rates above, how many images a second must decoding give so that it does not hold up eight GPUs?
 # 2. Run `normkd estimate imagenet/resnet50-mobilenetv1` in a terminal. What limits it on your machine, and what does the advice say?
 # 3. Set `WORKERS = 2` and run again. Which of the measured rates change, and why not all?
+#
+# <details><summary>Answers to 2 and 3</summary>
+#
+# 2: It depends on the machine: the slower of decoding and networks is named, and the advice says what would help most. On a GPU with few processor cores it is nearly always decoding.
+#
+# 3: Decoding and the rate of all parts together. The networks' own rates stay: workers prepare images, they do not compute with them.
+#
+# </details>
 
 # %%
 my_decoding = None

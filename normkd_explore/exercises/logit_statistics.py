@@ -51,7 +51,7 @@ EXERCISES: dict[str, Exercise] = {
         hints=(
             (
                 lambda answer: is_number(answer) and answer > 0.9,
-                "The gap between z-scores is bounded: one class above nine equal ones is √10 away, not more.",
+                "The first class's lead is bounded: one class above nine equal ones is √10 ahead, not more.",
             ),
             (near(35.1), "As a probability, please: between 0 and 1."),
             (near(1 / (1 + 9 * math.exp(-math.sqrt(10)))), "That is T_norm = 1. Divide the gap √C by T_norm = 2."),
@@ -60,7 +60,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "01-regime": Exercise(
         right=lambda answer: answer == "lower",
-        praise="Right: near an even spread only the logits' variance counts, far from it the gap of the first two.",
+        praise="Right: near an even spread only the logits' variance counts, far from it the first class's lead.",
         hints=((lambda answer: answer not in ("higher", "lower"), 'The answer is "higher" or "lower".'),),
         general="Not yet. Compute it: the same cell with T_norm = 0.5 instead of 2.",
     ),

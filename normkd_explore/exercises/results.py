@@ -45,10 +45,10 @@ EXERCISES: dict[str, Exercise] = {
         general="Not yet. Use expected_maximum(10): it counts in jitters.",
     ),
     "05-smallest": Exercise(
-        right=near(2 / 2**5),
-        praise="Right: 2 of the 32 sign patterns. With five seeds not even a method that always wins gets below 0.05.",
-        hints=((near(1 / 2**5), "All plus is one pattern, all minus is as extreme: the test is two-sided."),),
-        general="Not yet. How many of the 2^5 sign patterns are as extreme as five differences of one sign?",
+        right=near(2 / 2**4),
+        praise="Right: 2 of the 16 sign patterns. Below six seeds not even a method that always wins gets below 0.05.",
+        hints=((near(1 / 2**4), "All plus is one pattern, all minus is as extreme: the test is two-sided."),),
+        general="Not yet. How many of the 2^4 sign patterns are as extreme as four differences of one sign?",
     ),
     "05-ece": Exercise(
         right=near(abs(0.7 - 0.9)),

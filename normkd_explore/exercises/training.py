@@ -5,12 +5,15 @@ from __future__ import annotations
 from normkd_explore.exercises.exercise import Exercise, near
 
 EXERCISES: dict[str, Exercise] = {
-    "02-top": Exercise(
-        right=lambda answer: answer == "v",
-        praise="Right: at T = 4 v means some 70 of the 100 classes, # only 7. One T flattens small logits most.",
+    "02-both": Exercise(
+        right=lambda answer: isinstance(answer, str) and answer.lower() == "no",
+        praise="Right: where # is in the band, v is nearly flat. Press the button, and each gets a T of its own.",
         hints=(
-            (lambda answer: answer == "#", "# has the larger std: dividing it by 4 still leaves a clear favourite."),
-            (lambda answer: answer not in ("#", "v"), 'The answer is one of the two classes, "#" or "v".'),
+            (
+                lambda answer: isinstance(answer, str) and answer.lower() == "yes",
+                "Drag on: one gauge leaves as the other comes.",
+            ),
+            (lambda answer: answer not in ("yes", "no"), 'The answer is "yes" or "no".'),
         ),
     ),
     "02-temperature": Exercise(

@@ -163,6 +163,13 @@ def by_method(runs: Iterable[MeasuredRun]) -> dict[str, dict[int, float]]:
     return table
 
 
+def by_setting(runs: Iterable[MeasuredRun]) -> dict[tuple[str, str], dict[int, float]]:
+    """As `by_method`, for tables in which a method has several settings: by (method, settings) and seed."""
+    runs = list(runs)
+    keys = dict.fromkeys((run.method, run.settings) for run in runs)
+    return {key: by_method(run for run in runs if (run.method, run.settings) == key)[key[0]] for key in keys}
+
+
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Read a CSV whose header is `kind`'s fields; a ValueError names the column or the line that does not fit."""
     if not path.exists():

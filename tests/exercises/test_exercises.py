@@ -22,15 +22,15 @@ def test_right_answers_are_those_of_the_library(capsys):
     assert said(capsys, "02-temperature", temperature).startswith("Right")
     ratio = (Std(2.0)(unit, 6 * unit).weight / Std(2.0)(unit, 3 * unit).weight).item()
     assert said(capsys, "02-weight", ratio).startswith("Right")
-    assert said(capsys, "02-top", "v").startswith("Right")
+    assert said(capsys, "02-both", "no").startswith("Right")
     assert said(capsys, "02-two-classes", 0).startswith("Right")
 
 
 @pytest.mark.parametrize(
     "name, answer, hint",
     [
-        ("02-top", "#", "larger std"),
-        ("02-top", 4, "one of the two classes"),
+        ("02-both", "yes", "one gauge leaves"),
+        ("02-both", 4, '"yes" or "no"'),
         ("02-temperature", 1.75, "multiplies"),
         ("02-weight", 2, "squared"),
         ("02-weight", 0.25, "other way round"),

@@ -14,7 +14,7 @@ from normkd_explore.exercises import check
         ("05-same-loss", "minus_mean", "z_score", "one counts"),
         ("05-pairs", 6, 5, "all minus both count"),
         ("05-best-of-ten", 0.77, 1.54, "in units of the jitter"),
-        ("05-smallest", smallest_p(5), 1 / 32, "two-sided"),
+        ("05-smallest", smallest_p(4), 1 / 16, "two-sided"),
         ("05-ece", 0.2, -0.2, "not its sign"),
         ("05-scale", "ECE", "normkd", "triples too"),
     ],

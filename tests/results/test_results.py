@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import astuple, replace
 
 import pytest
@@ -14,6 +15,7 @@ from normkd_explore.results import (
     EpochRecord,
     MeasuredRun,
     by_method,
+    by_setting,
     load_ablation,
     load_history,
     load_measured,
@@ -186,3 +188,12 @@ def test_the_federations_are_paired_and_complete():
         victims_table([*runs, runs[0]])
     with pytest.raises(ValueError, match="found 2 budgets"):
         victims_table([*runs, replace(runs[0], budget="x")])
+
+
+def test_settings_of_one_method_are_told_apart():
+    table = by_setting(load_measured("lesson_weights"))
+    with (FOLDER / "measured_lesson_weights.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(table) == len({(row["method"], row["settings"]) for row in rows}) > len({row["method"] for row in rows})
+    for row in rows:
+        assert table[row["method"], row["settings"]][int(row["seed"])] == float(row["last"])
