@@ -56,8 +56,9 @@ def cached_tensors(
             remove_leftovers(path.parent)
             write_tensors(path, tensors)
     except OSError as problem:
+        reason = problem.__cause__ or problem  # without advice that belongs to a run folder
         warnings.warn(
-            f"cannot keep data in {path} ({problem}); going on without. Set NORMKD_CACHE to a writable folder "
+            f"cannot keep data in {path} ({reason}); going on without. Set NORMKD_CACHE to a writable folder "
             "with free space to make the next start faster",
             stacklevel=2,
         )

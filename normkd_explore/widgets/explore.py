@@ -48,10 +48,15 @@ def explore(
             and its classes in the order of the logits.
         name: what the view is called in a link; explorers on one page need different names.
     Raises:
-        TypeError: a model returns no logits, or samples cannot be had by their position.
+        TypeError: a model is no module or returns no logits, or samples cannot be had by their position.
         ValueError: `count` is below 1, the models do not return logits for the data set's classes, or nobody says how
             pictures are normalised.
     """
+    for argument, model in (("model_t", model_t), ("model_s", model_s)):
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"{argument}: found {type(model).__name__}, wanted a torch.nn.Module; wrap a function in one."
+            )
     models, told = (model_t, model_s), (mean, std, class_names)
     scanned = some_samples(dataset, count, models, *told)
     height, width = scanned.pictures_NHWC.shape[1:3]

@@ -61,6 +61,11 @@ def test_a_model_without_logits_is_told_what_to_return():
         explore(*networks(wrap=lambda logits: "cat"), toy_dataset())
 
 
+def test_what_is_no_module_is_named():
+    with pytest.raises(TypeError, match=r"model_s: found function, wanted a torch\.nn\.Module; wrap a function in one"):
+        explore(networks()[0], fake, toy_dataset())
+
+
 def fake(steps):
     return FakeData(20, (3, 10, 10), 5, transforms.Compose(steps) if steps else None)
 
