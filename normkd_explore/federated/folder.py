@@ -65,6 +65,7 @@ class FederatedFolder(RunFolder):
 
     recipe_type = FederatedRecipe
     summary_type = FederatedSummary
+    written = (".", "clients")
 
     @property
     def weights(self) -> list[Path]:

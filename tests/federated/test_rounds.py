@@ -277,3 +277,13 @@ def test_a_broken_client_is_named():
     federation = Federation(toy(lr=1e30), toy_dataset(), make_fabric("cpu"))
     with pytest.raises(NonFiniteError, match=r"client \d, round 1: resnet8 with ce"):
         run_rounds(federation)
+
+
+def test_what_a_killed_writer_left_beside_the_clients_is_removed(tmp_path):
+    folder = FederatedFolder(tmp_path / "run")
+    left, kept = (folder.path / "clients" / name for name in ("0.safetensors.tmp-4242", "0.safetensors"))
+    left.parent.mkdir(parents=True)
+    for path in (left, kept):
+        path.write_bytes(b"x")
+    folder.start(toy(), resume=False)
+    assert kept.exists() and not left.exists()

@@ -33,6 +33,8 @@ class RunFolder:
 
     recipe_type: ClassVar[type[Recipe]] = Recipe
     summary_type: ClassVar[Any] = StudentSummary
+    written: ClassVar[tuple[str, ...]] = (".",)
+    """Folders inside that files are written to, besides checkpoints."""
 
     def __init__(self, path: Path | str, log: str | None = None) -> None:
         """`log` names the board that is told every epoch besides metrics.jsonl (see `board`)."""
@@ -70,7 +72,8 @@ class RunFolder:
         config = self.path / "config.yaml"
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(self.path)
+            for inside in self.written:
+                remove_leftovers(self.path / inside)
             remove_incomplete(self.checkpoints)
         if inputs and not config.exists():
             write_inputs(self.path, inputs)
