@@ -176,6 +176,24 @@ def check_target(target: Any, logits_student: Tensor, needed_by: str) -> Tensor:
     return target
 
 
+def check_not_multi_label(target: Any, logits: Tensor) -> None:
+    """ValueError where a target (B, C) marks several classes of one sample (looked at on the CPU in eager mode only).
+
+    Soft labels, which sum to 1, are none of this function's business.
+    """
+    if not isinstance(target, Tensor) or target.shape != logits.shape or not _may_read_values(target):
+        return
+    marked_B = target.detach().float().sum(dim=1)
+    if (most := float(marked_B.max())) > 1.5:
+        raise ValueError(
+            f"target marks {most:g} of {logits.shape[1]} classes for one sample: a multi-label task. Softmax lets "
+            "classes compete, so it would teach that one excludes the others. Ask for each class by itself, as two "
+            "logits [0, z]: "
+            "KD(4.0)(pairs(logits_student), pairs(logits_teacher)) with "
+            "pairs = lambda z: torch.stack([torch.zeros_like(z), z], -1).flatten(0, -2)."
+        )
+
+
 def _check_target_shape(target: Tensor, batch: int, classes: int) -> None:
     if target.shape == (batch,):
         return

@@ -52,7 +52,8 @@ def labels_of(labels: Any, count: int, what: str) -> Tensor:
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"{what}: found {array.dtype}, wanted whole numbers 0 .. classes - 1, one for each image.")
     if array.shape != (count,):
-        raise ValueError(f"{what}: found shape {array.shape}, wanted ({count},): one label for each image.")
+        several = " Several classes an image (multi-label) are no task of this trainer." if array.ndim == 2 else ""
+        raise ValueError(f"{what}: found shape {array.shape}, wanted ({count},): one label for each image.{several}")
     if count and array.min() < 0:
         raise ValueError(f"{what}: found {array.min()}, wanted class positions from 0 on.")
     return torch.from_numpy(array.astype(np.int64))

@@ -13,6 +13,7 @@ eager mode (see `normkd_explore.checks`).
 from normkd_explore.losses.adaptive import ATLC, CTKD, DTKD
 from normkd_explore.losses.base import DistillationLoss, LogitLoss, WeightedSum
 from normkd_explore.losses.classic import CE, DKD, KD
+from normkd_explore.losses.dense import PerPixel, per_pixel
 from normkd_explore.losses.normalized import LSKD, NormBiLD, NormDIST, NormDKD, NormKD, NormMLKD, NormRLD
 from normkd_explore.losses.recent import ABKD, JSD, SKL, SRKL, TAID, WKD
 from normkd_explore.losses.refined import NKD, RLD, TTM, WTTM
@@ -48,4 +49,6 @@ __all__ = [
     "ABKD",
     "TAID",
     "WKD",
+    "PerPixel",
+    "per_pixel",
 ]

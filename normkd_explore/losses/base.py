@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from normkd_explore.checks import check_pair, check_target, rows_that_count
+from normkd_explore.checks import check_not_multi_label, check_pair, check_target, rows_that_count
 from normkd_explore.divergence import Divergence
 from normkd_explore.precision import in_full_precision, without_autocast
 from normkd_explore.temperature import TemperaturePolicy, tell_epoch
@@ -44,6 +44,7 @@ class LogitLoss(nn.Module):
     def _losses(self, logits_student: Tensor, logits_teacher: Tensor, target: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of each sample, (B,), and which of them count."""
         check_pair(logits_student, logits_teacher)
+        check_not_multi_label(target, logits_student)
         if self.needs_target:
             check_target(target, logits_student, needed_by=type(self).__name__)
         with without_autocast(logits_student):

@@ -20,7 +20,7 @@ ARGUMENTS = {"TTM": (0.2,), "WTTM": (0.2,), "DistillationLoss": (Constant(2.0), 
 LOSSES = [
     getattr(losses, name)(*ARGUMENTS.get(name, ()))
     for name in losses.__all__
-    if name not in ("LogitLoss", "WeightedSum", "MLKD")
+    if name not in ("LogitLoss", "WeightedSum", "MLKD", "PerPixel", "per_pixel")
 ] + [losses.MLKD(), losses.MLKD(as_coded=True)]
 S, T = rand(12, 7, seed=1) + 0.5 * rand(12, 7, seed=2), 2 * rand(12, 7, seed=2)
 LABELS = torch.arange(12) % 7

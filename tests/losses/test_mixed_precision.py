@@ -20,7 +20,8 @@ from tests.helpers.feature_cases import CASES, as_list, called, made, rand
 
 SCALE = 65536.0
 HALF = [torch.float16, torch.bfloat16]
-LOGIT_LOSSES = {name: getattr(losses, name) for name in losses.__all__ if name not in ("LogitLoss", "WeightedSum")}
+NOT_ON_ROWS = ("LogitLoss", "WeightedSum", "PerPixel", "per_pixel")
+LOGIT_LOSSES = {name: getattr(losses, name) for name in losses.__all__ if name not in NOT_ON_ROWS}
 ARGUMENTS = {"TTM": (0.2,), "WTTM": (0.2,), "DistillationLoss": (Constant(2.0), ReverseKL())}
 TOKEN_LOSSES = ["TokenKL", "TokenReverseKL", "TokenNormKD", "TokenBiLD"]
 
