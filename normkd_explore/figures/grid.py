@@ -57,10 +57,10 @@ def grid_figure(grid: Grid, quantity: str = "loss") -> go.Figure:
     """
     values = grid.values(quantity)
     rows, columns = list(grid.policies), list(grid.divergences)
-    figure = new_figure(height=120 + 34 * len(rows))
+    figure = new_figure(height=200 + 34 * len(rows))
     figure.add_heatmap(
         z=[rounded(row, 2) for row in shades(np.nan_to_num(values))],
-        x=[re.sub(r"(?<=[a-z])(?=[A-Z])|(?=\()", "<br>", name) for name in columns],
+        x=columns,
         y=rows,
         text=[[brief(value) for value in row] for row in values],
         texttemplate="%{text}",
@@ -71,10 +71,10 @@ def grid_figure(grid: Grid, quantity: str = "loss") -> go.Figure:
         xgap=2,
         ygap=2,
     )
-    figure.update_xaxes(side="top", tickangle=0, tickfont_size=9, showgrid=False)
+    figure.update_xaxes(side="top", tickangle=-45, tickfont_size=10, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_layout(title={"text": QUANTITIES[quantity], "font_size": 12, "x": 0, "y": 0.02}, margin_t=56)
-    figure.update_layout(margin_b=32)
+    figure.update_layout(title={"text": QUANTITIES[quantity], "font_size": 12, "x": 0, "y": 0.02}, margin_t=136)
+    figure.update_layout(margin_b=32, margin_r=72)  # room for the last name, which leans out of the table
     return figure
 
 
@@ -82,17 +82,17 @@ def grid_picture(grid: Grid, quantity: str, chosen: tuple[str, str]) -> Svg:
     """The table as a still picture, its chosen policy and divergence framed."""
     values = grid.values(quantity)
     rows, columns = list(grid.policies), list(grid.divergences)
-    width, height, left, top = 58, 26, 108, 92
+    width, height, left, top = 66, 26, 164, 104
     svg = Svg(left + width * len(columns) + 16, top + height * len(rows) + 16, f"Policies and divergences: {quantity}")
     svg.text(16, 26, "Every policy with every divergence", size=17, bold=True)
     svg.text(16, 46, f"{QUANTITIES[quantity]}; darker is larger", fill=MUTED)
     for c, name in enumerate(columns):
-        for line, part in enumerate(re.sub(r"(?<=[a-z])(?=[A-Z])|(?=\()", "\n", name).split("\n")[:2]):
-            svg.text(left + width * (c + 0.5), 68 + 14 * line, part[:9], size=12, fill=MUTED, anchor="middle")
+        for line, part in enumerate(re.sub(r"(?<=[a-z])(?=[A-Z])|(?=\()", "\n", name).split("\n")[:3]):
+            svg.text(left + width * (c + 0.5), 68 + 13 * line, part[:12], size=10, fill=MUTED, anchor="middle")
     shade = shades(np.nan_to_num(values))
     for r, name in enumerate(rows):
         y = top + r * height
-        svg.text(left - 8, y + 17, name[:16], size=12, anchor="end")
+        svg.text(left - 8, y + 17, name[:22], size=12, anchor="end")
         for c, column in enumerate(columns):
             x = left + c * width
             if (name, column) == chosen:
