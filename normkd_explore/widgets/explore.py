@@ -52,11 +52,7 @@ def explore(
         ValueError: `count` is below 1, the models do not return logits for the data set's classes, or nobody says how
             pictures are normalised.
     """
-    for argument, model in (("model_t", model_t), ("model_s", model_s)):
-        if not isinstance(model, nn.Module):
-            raise TypeError(
-                f"{argument}: found {type(model).__name__}, wanted a torch.nn.Module; wrap a function in one."
-            )
+    _check_models(model_t=model_t, model_s=model_s)
     models, told = (model_t, model_s), (mean, std, class_names)
     scanned = some_samples(dataset, count, models, *told)
     height, width = scanned.pictures_NHWC.shape[1:3]
@@ -80,6 +76,14 @@ def explore(
     explorer.state = {"sample": a, "pinned": b if b != a else None, "T": explorer.matched_t()}
     explorer.state = state or {}  # type: ignore[assignment]  # the trait takes a link's text too
     return explorer
+
+
+def _check_models(**models: nn.Module) -> None:
+    for argument, model in models.items():
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"{argument}: found {type(model).__name__}, wanted a torch.nn.Module; wrap a function in one."
+            )
 
 
 def _with_pair(index_N: Tensor, pair: tuple[int, int]) -> Tensor:
