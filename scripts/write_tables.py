@@ -4,7 +4,7 @@
     python scripts/write_tables.py --check    exit status 1 where a page differs from the CSV files
 
 NAME is FILE or FILE:METHOD,METHOD: the runs of normkd_explore/results/measured_FILE.csv, one line a method and setting;
-of "federated" one line a rule of the server, one column an attack.
+of "federated" one line a rule of the server, one column an attack; of "blackbox" one line a kind of answer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from normkd_explore.analysis.paired import holm
 from normkd_explore.analysis.sign_flip import sign_flip_p
 from normkd_explore.methods import get_method
 from normkd_explore.results import MeasuredRun, load_measured
+from normkd_explore.results.answers import FULL, answers_table, load_answers
 from normkd_explore.results.federated import load_federated, victims_table
 from normkd_explore.training.summary import describe_settings
 
@@ -45,6 +46,8 @@ def table(name: str) -> str:
     file, _, methods = name.partition(":")
     if file == "federated":
         return federated_table()
+    if file == "blackbox":
+        return black_box_table()
     groups = groups_of(load_measured(file), methods.split(",") if methods else [])
     base = ("kd", describe_settings(get_method("kd").cifar100))
     pairs = {key: differences(group, groups[base]) for key, group in groups.items() if key != base}
@@ -68,6 +71,24 @@ def federated_cell(table_: dict[tuple[str, str], list[float]], attack: str, rule
     values, clean = table_[attack, rule], table_["none", rule]
     lost = [after - before for before, after in zip(clean, values, strict=True)]
     return mean_std(values) + ("" if attack == "none" else f" ({mean_std(lost, '+')})")
+
+
+def black_box_table() -> str:
+    """Top-1 by what is shown and what hidden classes get, and in brackets how far from the same seed's full answers."""
+    cells = answers_table(load_answers())
+    full = cells[FULL, ""]
+    head = ["answers", "hidden classes", *full, "n"]
+    lines = [head, ["---"] * len(head)]
+    for (shown, remedy), methods in cells.items():
+        row = [answers_cell(methods[name], full[name] if remedy else None) if name in methods else "" for name in full]
+        lines.append([shown, remedy, *row, str(len(methods["normkd"]))])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def answers_cell(group: Group, full: Group | None) -> str:
+    """One method under one kind of answers."""
+    lost = "" if full is None else f" ({mean_std(differences(group, full), '+')})"
+    return mean_std(list(group.values())) + lost
 
 
 def differences(group: Group, base: Group) -> list[float]:

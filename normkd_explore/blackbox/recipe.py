@@ -34,7 +34,7 @@ class BlackBoxRecipe(Recipe):
     """What the black box gives: "soft", "hard" or "topK"."""
     digits: int | None = None
     """Decimals of its probabilities; None: all."""
-    remedy: str = "fit"
+    remedy: str = "epsilon"
     """What hidden classes get; see `logits_from`."""
     queries: int = 20_000
     """Most pictures that the black box is asked about."""

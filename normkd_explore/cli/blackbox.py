@@ -46,7 +46,7 @@ class Answering:
     digits: Annotated[int | None, Option(help="Decimals of the probabilities; default: all.", metavar="N")] = None
     remedy: Annotated[
         Literal["epsilon", "floor", "fit"] | None,
-        Option(help="What classes that are not shown get; default fit.", metavar="NAME"),
+        Option(help="What classes that are not shown get; default epsilon.", metavar="NAME"),
     ] = None
     queries: Annotated[
         int | None, Option(help="Most pictures it is asked about; default 20000.", min=1, metavar="N")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from normkd_explore.exercises import federated, imagenet, logit_statistics, methods, results, training
+from normkd_explore.exercises import blackbox, federated, imagenet, logit_statistics, methods, results, training
 from normkd_explore.exercises.exercise import Exercise
 
 __all__ = ["EXERCISES", "Exercise", "check"]
 
 EXERCISES: dict[str, Exercise] = {
     name: exercise
-    for notebook in (logit_statistics, training, methods, imagenet, results, federated)
+    for notebook in (logit_statistics, training, methods, imagenet, results, federated, blackbox)
     for name, exercise in notebook.EXERCISES.items()
 }
 """Every exercise by its name: the notebook's number and a word."""

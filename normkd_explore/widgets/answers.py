@@ -25,7 +25,7 @@ from normkd_explore.widgets.sprite import make_sprite
 
 MOST_DIGITS = 8
 T_NORM = 2.0
-START: dict[str, Any] = {"sample": 0, "digits": 3, "kept": None, "remedy": "fit"}
+START: dict[str, Any] = {"sample": 0, "digits": 3, "kept": None, "remedy": "epsilon"}
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 
 

@@ -23,11 +23,15 @@ from normkd_explore.results import (
     read_rows,
     write_rows,
 )
+from normkd_explore.results.answers import ANSWERS, answers_table, load_answers
 from normkd_explore.results.federated import FEDERATED, load_federated, victims_table
 from normkd_explore.results.students import SHIPPED, lesson_student
 from normkd_explore.training import evaluate, get_preset, lesson
 
-TABLES = sorted(file.stem.removeprefix("measured_") for file in FOLDER.glob("measured_*.csv") if file.name != FEDERATED)
+OWN_FORM = (ANSWERS, FEDERATED)
+TABLES = sorted(
+    file.stem.removeprefix("measured_") for file in FOLDER.glob("measured_*.csv") if file.name not in OWN_FORM
+)
 ROUNDING = ("avx2", "two_threads")  # these show bits, not means
 PAPER_PRESET = "glyphs/resnet20-resnet8"
 
@@ -197,3 +201,17 @@ def test_settings_of_one_method_are_told_apart():
     assert len(table) == len({(row["method"], row["settings"]) for row in rows}) > len({row["method"] for row in rows})
     for row in rows:
         assert table[row["method"], row["settings"]][int(row["seed"])] == float(row["last"])
+
+
+def test_students_of_answers_are_paired_and_complete():
+    runs = load_answers()
+    table = answers_table(runs)
+    assert len(table) == 1 + 4 * 3 + 3
+    seeds = {tuple(sorted(own)) for methods in table.values() for own in methods.values()}
+    assert len(seeds) == 1 and len(next(iter(seeds))) >= 3
+    for (shown, _), methods in table.items():
+        assert set(methods) == ({"normkd"} if shown == "top5" else {"kd", "normkd", "lskd"})
+    wanted = lesson(get_preset(PAPER_PRESET, "kd"))
+    assert {row.budget for row in runs} == {wanted.budget()} and {row.n_test for row in runs} == {1000}
+    with pytest.raises(ValueError, match="seed 0 twice"):
+        answers_table([*runs, runs[0]])

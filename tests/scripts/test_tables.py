@@ -67,3 +67,16 @@ def test_the_federated_table_has_means_and_pairs():
             lost = [found[attack, rule, seed] - found["none", rule, seed] for seed in "012"]
             assert cell.startswith(f"{statistics.mean(own):.2f} ± {statistics.stdev(own):.2f}")
             assert attack == "none" or f"({statistics.mean(lost):+.2f} ± {statistics.stdev(lost):.2f})" in cell
+
+
+def test_the_table_of_answers_has_means_and_pairs():
+    with (FOLDER / "measured_blackbox.csv").open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["method"] == "normkd"]
+    by_seed = lambda shown, remedy: {  # noqa: E731
+        row["seed"]: float(row["last"]) for row in rows if (row["shown"], row["remedy"]) == (shown, remedy)
+    }
+    full, two = by_seed("full precision", ""), by_seed("2 digits", "fit")
+    line = next(line for line in write_tables.table("blackbox").splitlines() if line.startswith("| 2 digits | fit"))
+    pairs = [two[seed] - full[seed] for seed in full]
+    assert f"| {statistics.mean(two.values()):.2f} ± {statistics.stdev(two.values()):.2f} (" in line
+    assert f"({statistics.mean(pairs):+.2f} ± {statistics.stdev(pairs):.2f})" in line

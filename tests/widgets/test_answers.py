@@ -59,7 +59,7 @@ def test_full_answers_give_the_temperature_and_fewer_digits_lose_it():
 
 def test_state_has_a_start_and_takes_parts():
     explorer = make_explorer()
-    assert explorer.state == {"sample": 0, "digits": 3, "kept": 12, "remedy": "fit"}
+    assert explorer.state == {"sample": 0, "digits": 3, "kept": 12, "remedy": "epsilon"}
     explorer.state = {"sample": np.int64(3), "digits": None}
     assert explorer.state["sample"] == 3 and explorer.state["digits"] is None and explorer.state["kept"] == 12
     box = {}
