@@ -38,7 +38,7 @@ def test_right_answers_are_what_the_library_computes(capsys):
         ("06-exact", {"kd"}, "standard deviation"),
         ("06-exact", 3, "a set of names"),
         ("06-direction", "B", "the most it can be"),
-        ("06-hard", 0, "switch the term off"),
+        ("06-hard", 0, "switch it off"),
         ("06-index", 1, "That is the value"),
         ("06-one-hot", 1.0, "divided by 5"),
     ],

@@ -78,7 +78,8 @@ GOLDEN = {
 
 
 def test_the_zoo_is_complete():
-    assert list_models() == (*CIFAR, *IMAGENET)
+    """Importing the federations adds a network of ours, for many clients on a laptop."""
+    assert tuple(name for name in list_models() if name != "pocket") == (*CIFAR, *IMAGENET)
 
 
 @pytest.mark.parametrize("name", CIFAR)

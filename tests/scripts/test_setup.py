@@ -100,7 +100,7 @@ def test_wheel_holds_the_whole_package_and_is_small(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     stored = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert stored == files
-    assert wheel.stat().st_size < 3_000_000
+    assert wheel.stat().st_size < 4_000_000  # of which the weights take 2.5
 
 
 def test_ruff_finds_nothing() -> None:

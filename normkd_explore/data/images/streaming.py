@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -231,12 +232,25 @@ def outlive_signals(worker: int) -> None:
     """Leave it to the main process what a signal to all of them means: it needs its workers until it has saved.
 
     A closed terminal and Ctrl-C reach every process of a terminal, SIGTERM every one of a job (torchrun, SLURM).
-    Workers end when the main process says so, or is gone. The second SIGTERM ends one that hangs.
+    Workers end when the main process says so, or is gone. Where a system does not tell who sent a signal (macOS), a
+    SIGTERM ends them as it ends any program.
     """
     for name in ("SIGINT", "SIGHUP"):
         if number := getattr(signal, name, None):
             signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads that start later inherit it
+        threading.Thread(target=_heed_the_main_process, daemon=True).start()
+
+
+def _heed_the_main_process() -> None:
+    """End at a SIGTERM of the main process, which sends one as it ends, and at the second one of anybody else."""
+    others = 0
+    while others < 2:
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == os.getppid():
+            os._exit(0)
+        others += 1
+    os._exit(128 + signal.SIGTERM)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def test_two_processes_end_as_one_and_print_the_same_table(program, tmp_path, al
     folder, table = alone
     done = run(program, tmp_path / "runs", "--jobs", "2", "--threads", "1")
     assert_same_end(tmp_path / "runs", folder)
-    accuracies = [re.sub(r"[\d,.]+ (s|images/s)|\d+$", "", text) for text in (done.stdout, table)]
+    accuracies = [re.sub(r"[\d,.]+ (s|images/s)|\d+$", "", text, flags=re.M) for text in (done.stdout, table)]
     assert accuracies[0] == accuracies[1] and "ce" in table
     assert "2 jobs" in done.stderr and "the bits of --jobs 1 --threads 1" in done.stderr
     said = [line for line in done.stderr.splitlines() if "teacher cache in" in line]

@@ -143,7 +143,7 @@ def test_unknown_names_teach():
 def test_bad_recipe_values_are_named():
     with pytest.raises(ValueError, match="epochs: found 0, wanted"):
         get_preset("glyphs/resnet20-resnet8").with_epochs(0)
-    with pytest.raises(ValueError, match=r"config\.yaml: found \['colour'\]"):
+    with pytest.raises(ValueError, match=r"config\.yaml: colour is unknown, known are batch_size"):
         Recipe.from_yaml("colour: red\n")
 
 
